@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import scoringrules
 import torch
 
-from vsr.metrics.calibration import CALIBRATED_LEVELS, CalibrationErrors, trajectories_needed, trajectory_quantiles
+from vsr.metrics.calibration import (
+    CALIBRATED_LEVELS,
+    Calibration,
+    CalibrationErrors,
+    trajectories_needed,
+    trajectory_quantiles,
+)
 from vsr.metrics.ensemble import (
     BLOCK,
     LAGS,
@@ -147,6 +155,24 @@ def test_calibrated_intervals_cover_a_new_trajectory_at_least_as_often_as_they_p
     assert found[1] <= 0.93
     assert trajectories_needed(90, 85) == 17
     assert 90 * 17 / 18 >= 85 > 90 * 16 / 17
+
+
+def test_calibration_gives_each_part_of_the_lead_time_its_own_widths() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lr, lead = torch.zeros(2, 1, 4, 12, 12), torch.tensor([[0.0, 0.1, 0.6, 1.2], [0.0, 0.1, 0.6, 1.2]])
+    size = torch.tensor([0.01, 0.01, 0.05, 0.2]).view(4, 1, 1)
+    errors = CalibrationErrors([(0.05, 0.5)], 2, (0, 0), False, leads=(0.5, 0.9))
+    for trajectory in (0, 2):
+        hr = size * torch.randn(2, 1, 4, 24, 24, generator=generator)
+        errors.update(torch.zeros_like(hr), None, hr, lr, [trajectory, trajectory + 1], None, lead)
+    calibration = Calibration.from_plain(json.loads(json.dumps(errors.fit().to_plain())), 2)
+    at = CALIBRATED_LEVELS.index(90)
+    assert calibration.leads == (0.5, 0.9)
+    # Three classes of activity for each of three parts; all pixels are quiet here, and the other classes have their widths.
+    assert calibration.widths[0, :, at] == pytest.approx(1.645 * np.repeat([0.01, 0.05, 0.2], 3), rel=0.1)
+    values = calibration.members(torch.zeros(2, 1, 4, 24, 24), None, lr, lead)
+    width = values[0, 0, -1, :, 0, 0]
+    assert width.tolist() == pytest.approx([float(calibration.widths[0, 3 * part, -1]) for part in (0, 0, 1, 2)])
 
 
 @pytest.mark.parametrize("relative", [False, True])

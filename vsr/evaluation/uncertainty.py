@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from vsr.data.base import SRDataModule
 from vsr.degradations.activity import ACTIVITY_SHARES, activity_of
 from vsr.errors import UserError
-from vsr.metrics.calibration import Calibration, CalibrationErrors, trajectories_needed
+from vsr.metrics.calibration import LEADS, Calibration, CalibrationErrors, trajectories_needed
 from vsr.metrics.definitions import LEVELS
 from vsr.metrics.ensemble import members_needed
 from vsr.metrics.variables import table_part
@@ -76,7 +76,8 @@ def calibrate(module: SRModule, members: int, data: SRDataModule, edges: Sequenc
             f"calibrate=true: the validation split has {len(frames.segments)} trajectories, intervals need "
             f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
         )
-    errors = CalibrationErrors(edges, data.scale, module.window[1:], relative=members > 0)
+    leads = LEADS if module.time_plane is not None else ()
+    errors = CalibrationErrors(edges, data.scale, module.window[1:], relative=members > 0, leads=leads)
     starts = np.array([start for start, _ in frames.segments])
     module.eval()
     module.members = members
@@ -86,7 +87,7 @@ def calibrate(module: SRModule, members: int, data: SRDataModule, edges: Sequenc
         of = np.searchsorted(starts, batch.position.cpu().numpy(), side="right") - 1
         lr = module.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
         spread = None if drawn is None else drawn.std(2)
-        errors.update(sr, spread, module.normalizer(batch.hr), lr, of.tolist(), batch.mask)
+        errors.update(sr, spread, module.normalizer(batch.hr), lr, of.tolist(), batch.mask, module.lead_of(batch))
     module.members = 0
     return errors.fit()
 

@@ -163,7 +163,10 @@ class MemberEngine:
         unit = None if spread is None else (spread / size).transpose(0, 1).unsqueeze(0)
         quantiles = [word for word in self.keep if _QUANTILE.fullmatch(word)]
         numbers = [int(word[1:]) * 2 // 5 - 1 for word in quantiles]  # of the values in steps of 2.5%
-        ends = self.calibration.deviations(centre, unit, around, numbers)[0].permute(1, 2, 0, 3, 4) * size  # (kept, n, C, H, W)
+        plane = self.engine.layout.time_plane
+        lead = None if plane is None else lr[self.context : len(lr) - self.context, plane, 0, 0].unsqueeze(0)
+        signed = self.calibration.deviations(centre, unit, around, numbers, lead)[0]  # (C, kept, n, H, W)
+        ends = signed.permute(1, 2, 0, 3, 4) * size
         found = {word: mean + end for word, end in zip(quantiles, ends, strict=True)} | {"mean": mean}
         return torch.cat([found[word] if word != "std" else spread for word in self.keep], 1)  # type: ignore[misc]
 

@@ -436,6 +436,7 @@ def _input_planes(
                 f"{movie.name}: counts time in {unit}, {path} was trained with data.inputs=[time] in {own}; give a file with "
                 f"times in {own}"
             )
+        log.info("note      the network sees the time since the first frame of %s; give a run from its start on", movie.name)
 
     def add_planes(frames: np.ndarray, which: int, first: int) -> np.ndarray:
         stop = first + len(frames)

@@ -78,6 +78,14 @@ class LRLayout:
         return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in self.inputs) + self.static_planes
 
     @property
+    def time_plane(self) -> int | None:
+        """Number of the channel that holds the lead time; None if the network does not see it."""
+        if "time" not in self.inputs:
+            return None
+        before = self.inputs[: self.inputs.index("time")]
+        return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in before)
+
+    @property
     def plain(self) -> bool:
         """True if LR frames have the channels of HR frames and nothing else."""
         return self.seen == self.channels and self.alignment is None

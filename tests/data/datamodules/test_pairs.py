@@ -681,3 +681,24 @@ def test_the_guard_knows_values_with_a_large_offset(tmp_path: Path, caplog: pyte
     with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
         assert not network.ood_score(lr.h[3].values).unfamiliar  # type: ignore[union-attr]
         assert str(network.ood_score(lr.h[3].values + 20)).startswith("from 1013")
+
+
+def test_calibrated_intervals_of_pairs_follow_the_lead_time(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, kind="cell", count=10)
+    typed = [*files, "model=plain", "data.inputs=[position,time]", "data.val=0.5"]
+    train_here(tmp_path / "run", [*QUICK, *typed])
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    evaluate_here(tmp_path / "scores", [checkpoint, "calibrate=true", "report=false"])
+    [entry] = json.loads((tmp_path / "scores" / "calibration.json").read_text()).values()
+    assert np.shape(entry["widths"]) == (1, 8 * 3, 19)
+    keep = [f"calibration={tmp_path}/scores/calibration.json", "keep=[mean,q05,q95]"]
+    made = upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "guard=off", *keep])
+    with xarray.open_dataset(made, decode_times=False) as sr:
+        half = (sr["h_q95"] - sr["h"]).values[-1]
+        np.testing.assert_allclose(sr["h"] - sr["h_q05"], sr["h_q95"] - sr["h"], atol=1e-5)
+    sizes = entry["ranges"][0] * np.array(entry["widths"])[0, :, 17].reshape(8, 3)
+    for k in range(FRAMES):
+        part = int(np.searchsorted(entry["leads"], k / (FRAMES - 1)))
+        off = np.abs(half[k][..., None] - sizes[part]).min(-1)
+        assert off.max() < 1e-3 * sizes[part].max() + 1e-5, k
+    assert half[0].mean() != pytest.approx(half[-1].mean(), rel=1e-3)

@@ -44,6 +44,7 @@ from vsr.types import Movie, TransformName
 log = logging.getLogger(__name__)
 
 MEASURED = 32  # frames of each trajectory, for the guard
+NAMED = 8  # trajectories of the test, in a message
 TESTED = 0.2  # share of the trajectories
 Word = Literal["time", "position", "hour", "day_of_year", "latitude", "longitude"]
 
@@ -90,6 +91,7 @@ class PairedDataModule(SRDataModule):
         if self.lead_length is None:
             self.lead_length = max(float(_paired(m).lead[part.start : part.stop].max()) for m, part in splits["train"]) or 1.0
         cut = {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
+        self._tested = [movie for movie, _ in cut["test"]]
         self._leads = {name: [_paired(m).lead[part.start : part.stop] for m, part in parts] for name, parts in cut.items()}
         return cut
 
@@ -276,6 +278,16 @@ class PairsDataModule(PairedDataModule):
         self.lr_offset = set_common_offset(found) if found else 0.0
         self._find_times_and_places()
         return [*self.read]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, check and split the trajectories, and name those of the test; see `PairedDataModule.setup`."""
+        if self.sets:
+            return
+        super().setup(stage)
+        names = list(dict.fromkeys(movie.name for movie in self._tested))
+        if self.split.by == "trajectory":
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            log.info("test      %s%s", ", ".join(map(printable_name, names[:NAMED])), more)
 
     def _find_times_and_places(self) -> None:
         """Give each movie the hours, days, latitudes and longitudes of its LR frames. Raises UserError where LR has none."""

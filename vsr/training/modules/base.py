@@ -125,8 +125,19 @@ class SRModule(SuperResolver, L.LightningModule):
         sr = self.predict_clip(batch) if members is None else members.mean(2)
         if self.calibration is not None:
             lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
-            members = self.calibration.members(sr, None if members is None else members.std(2), lr)
+            spread = None if members is None else members.std(2)
+            members = self.calibration.members(sr, spread, lr, self.lead_of(batch))
         return sr, members
+
+    def lead_of(self, batch: Clip) -> Tensor | None:
+        """Return the lead time of the frames to score, (B, F), 1 for the longest of training; None if the network is not told."""
+        plane = self.time_plane
+        return None if plane is None else batch.own_lr[:, plane, :, 0, 0]
+
+    @property
+    def time_plane(self) -> int | None:
+        """Number of the channel of LR that holds the lead time; None if the network does not see it."""
+        return None if self.layout is None else self.layout.time_plane
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Normalise whole frames from physical units to the unit interval."""
