@@ -176,8 +176,8 @@ OWN_FILES: dict[str, dict[str, Callable[[Path], Any] | list[str]]] = {
     "docs/guides/resume.md": {"best.ckpt.sha256": lambda path: copy_oldest(path.parent, "best.ckpt", path.name)},
     "docs/guides/sweeps.md": {"runs/fsrcnn-climate/": ["model=fsrcnn"]},
     "docs/guides/pairs.md": {
-        "coarse.nc": lambda path: write_pair_side(path, 8),
-        "fine.nc": lambda path: write_pair_side(path, 32),
+        "coarse.nc": lambda path: write_pair_side(path, 8, runs=12),
+        "fine.nc": lambda path: write_pair_side(path, 32, runs=12),
         "coarse_new.nc": lambda path: write_pair_side(path, 8, runs=1),
     },
     "docs/guides/uncertainty.md": {
