@@ -338,7 +338,8 @@ def short(arguments: list[str]) -> list[str]:
     if model is None and {"preset=balanced", "preset=best"} & set(arguments):
         model = "stacked"
     sizes = [f"model.{size}" for size in SMALL.get(model or "", [])]
-    return ["budget=null", *keys, *sizes, *generated(arguments, none=["climate"])]
+    trials = [f"{each.partition('=')[0]}.trials=2" for each in arguments if each.startswith("hparams_search=")]
+    return ["budget=null", *keys, *sizes, *trials, *generated(arguments, none=["climate"])]
 
 
 def generated(arguments: list[str], none: list[str]) -> list[str]:
