@@ -146,7 +146,7 @@ REPLACED: dict[str, dict[str, str]] = {
     "docs/guides/earth-fields.md": {"data.path=FILE": "data.path=field.nc"},
     "docs/guides/presets.md": {"data.path=FOLDER": "data.path=clip.mp4", "KEY=VALUE ...": "model=fsrcnn"},
     "docs/guides/scaling.md": {"trainer.devices=N": "trainer.devices=2"},
-    "docs/guides/sweeps.md": {"runs/sweeps/NAME": "runs/sweeps/*"},
+    "docs/guides/sweeps.md": {"runs/sweeps/NAME": "runs/sweeps/model_srcnn+fsrcnn_seed*"},
     "docs/guides/transfer.md": {"recipe.residual=none ...": "recipe.residual=none", "model=M scale=S": "model=fsrcnn_s scale=2"},
     "docs/guides/uncertainty.md": {"ENSEMBLE,NETWORK": "ensemble.ckpt,best.ckpt"},
     "docs/results/report.md": {"data.path=FILE": "data.path=clip.mp4 data.size=48"},
@@ -338,7 +338,8 @@ def short(arguments: list[str]) -> list[str]:
     if model is None and {"preset=balanced", "preset=best"} & set(arguments):
         model = "stacked"
     sizes = [f"model.{size}" for size in SMALL.get(model or "", [])]
-    return ["budget=null", *keys, *sizes, *generated(arguments, none=["climate"])]
+    trials = [f"{each.partition('=')[0]}.trials=2" for each in arguments if each.startswith("hparams_search=")]
+    return ["budget=null", *keys, *sizes, *trials, *generated(arguments, none=["climate"])]
 
 
 def generated(arguments: list[str], none: list[str]) -> list[str]:
