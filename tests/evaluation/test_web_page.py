@@ -249,20 +249,21 @@ class Browser:
     def give(self, file: Path) -> str:
         """Choose a file, as a user does, and return the line about the result, or the line about what is wrong."""
         node = self.call("DOM.querySelector", nodeId=self.call("DOM.getDocument")["root"]["nodeId"], selector="#file")["nodeId"]
-        self._forget()
+        self.forget()
         self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
-        return self._shown()
+        return self.shown()
 
     def set(self, choice: str, value: Any) -> str:
         """Choose a frame or a variable, and return the line that the page shows then."""
-        self._forget()
+        self.forget()
         self.value(f"at('{choice}').value = {json.dumps(value)}, at('{choice}').dispatchEvent(new Event('change')), 0")
-        return self._shown()
+        return self.shown()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         self.value("['facts', 'problem'].forEach(id => { at(id).textContent = ''; })")
 
-    def _shown(self) -> str:
+    def shown(self) -> str:
+        """Return the line about the result, or the line about what is wrong, as soon as there is one after `forget`."""
         text = "(at('result').hidden ? at('problem') : at('facts')).textContent"
         return wait_until(lambda: self.value(f"at('state').hidden ? {text} : ''"), process=self.process)
 
@@ -425,6 +426,10 @@ def test_mistakes_are_one_line_in_the_page(browser: Browser, tmp_path: Path) -> 
     for name, (content, said) in wrong.items():
         (tmp_path / name).write_bytes(content)
         assert browser.give(tmp_path / name).startswith(f"{name}: {said}")
+    dropped = "const given = new DataTransfer(); given.items.add(new File(['x'], 'dropped.txt'))"
+    browser.forget()
+    browser.value(f"{{ {dropped}; document.dispatchEvent(new DragEvent('drop', {{dataTransfer: given}})); }}")
+    assert browser.shown() == "dropped.txt: is no picture that this browser reads, or damaged"
     assert browser.give(good).startswith("good.npy: 20 x 30 to 40 x 60")
     assert browser.value("at('problem').hidden")
     assert browser.complaints == []
