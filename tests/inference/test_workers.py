@@ -349,7 +349,7 @@ def test_each_mistake_is_one_line(script: Script, archive: Path) -> None:
     refused(script("upscale", *typed(archive, "a.nc", "workers=2")), "only to Zarr; type output=")
     refused(script("upscale", *typed(archive, "a.zarr", "workers=gpu")), "torch finds no GPU here")
     refused(script("upscale", *typed(archive, "a.zarr", "workers=tcp://127.0.0.1:8786")), "type workers=dask://127.0.0.1:8786")
-    refused(script("upscale", "input=a.npy", "checkpoint=s3://bucket/best.ckpt"), "is not on this machine; download it")
+    refused(script("upscale", f"input={archive}", "checkpoint=s3://bucket/best.ckpt"), "is not on this machine; download it")
     assert sorted(path.name for path in archive.parent.iterdir() if path.name != "runs") == ["in.zarr"]
     with pytest.raises(UserError, match="type vsr upscale status output=PATH"):
         status_command([])
