@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -261,6 +262,7 @@ def open_array_source(
         )
     if settings.guard != "off" and not upscaler.any_values:
         _check_quantity(movie, upscaler)
+        _warn_of_units(movie, upscaler)
         _check_spacing(movie, upscaler)
     add_planes = _input_planes(movie, _further_variables(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
@@ -344,6 +346,24 @@ def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:
             f"{shown[2]} to {shown[3]}{trained_unit}: another quantity, or other units; give values in the units of training, "
             f"take a network for any unit (leave checkpoint out), or type guard=off"
         )
+
+
+def _warn_of_units(movie: ArrayMovie, upscaler: Upscaler) -> None:
+    """Warn of variables in another unit than in training; values are not converted."""
+    units = movie.meta["units"]
+    for number, name in enumerate(upscaler.variables or ("",)):
+        own, known = units[number] if isinstance(units, list) else units, _unit_of_training(upscaler, number)
+        if own and known and _same_spelling(str(own)) != _same_spelling(known):
+            log.warning(
+                "warning   %s%s is in %s, and %s was trained on %s: values are not converted",
+                f"{printable_name(name)} of " if name else "",
+                *(movie.name, printable_name(str(own)), upscaler.trained.path, printable_name(known)),
+            )
+
+
+def _same_spelling(unit: str) -> str:
+    """Return a unit without what spellings differ in: "m/s", "m s**-1" and "m s-1" become one."""
+    return re.sub(r"[\s.*^]", "", re.sub(r"/\s*([a-zA-Z]+)(\d*)", lambda found: f" {found[1]}-{found[2] or 1}", unit))
 
 
 def _check_spacing(movie: ArrayMovie, upscaler: Upscaler) -> None:

@@ -592,6 +592,8 @@ def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -
 
 def test_the_guard_compares_lr_with_that_of_the_training_pairs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = write_pair(tmp_path, kind="cell", names=("h", "u"))
+    for side in ("lr", "hr"):
+        rewrite(tmp_path / f"{side}.nc", lambda found: found.assign(u=found.u.assign_attrs(units="m s-1")))
     typed = [*files, "data.variable=[h,u]", "model=stacked", "model.width=8", "model.blocks=1", "data.inputs=[time]"]
     train_here(tmp_path / "run", [*QUICK, *typed])
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -613,6 +615,15 @@ def test_the_guard_compares_lr_with_that_of_the_training_pairs(tmp_path: Path, c
         lr.assign_coords(time=("time", 2 * lr.time.values, lr.time.attrs)).to_netcdf(tmp_path / "late.nc")
     assert not network.ood_score(values).unfamiliar  # type: ignore[union-attr]
     assert str(network.ood_score(wrong)).startswith("u ")
+    for unit, told in (("cm/s", True), ("m/s", False), ("m s**-1", False)):
+        with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+            lr.load().u.attrs["units"] = unit
+            lr.to_netcdf(tmp_path / "units.nc")
+        caplog.clear()
+        upscale_here([*upscale, f"input={tmp_path}/units.nc"])
+        said = f"u of {tmp_path}/units.nc:h,u is in cm/s, and {checkpoint} was trained on m s-1: values are not converted"
+        assert (said in caplog.text) == told
+        assert ("not converted" in caplog.text) == told
     upscale_here([*upscale, f"input={tmp_path}/late.nc"])
     assert "lead times up to 36000 s, in training up to 18000 s; type guard=linear to have the" in caplog.text
     caplog.clear()
