@@ -73,7 +73,7 @@ def calibrate(module: SRModule, members: int, data: SRDataModule, edges: Sequenc
         )
     if len(frames.segments) < LEAST_TRAJECTORIES:
         raise UserError(
-            f"calibrate=true: the validation split has {len(frames.segments)} trajectories, intervals need "
+            f"calibrate=true: the validation split has {len(frames.segments)} trajector{'y' if len(frames.segments) == 1 else 'ies'}, intervals need "
             f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
         )
     leads = LEADS if module.time_plane is not None else ()
