@@ -71,9 +71,9 @@ def calibrate(module: SRModule, members: int, data: SRDataModule, edges: Sequenc
             "calibrate=true: these movies are cut in time, so that validation frames are of the movies that were learned from; "
             "give several movies and type data.by=trajectory"
         )
-    if len(frames.segments) < LEAST_TRAJECTORIES:
+    if (count := len(frames.segments)) < LEAST_TRAJECTORIES:
         raise UserError(
-            f"calibrate=true: the validation split has {len(frames.segments)} trajector{'y' if len(frames.segments) == 1 else 'ies'}, intervals need "
+            f"calibrate=true: the validation split has {count} trajector{'y' if count == 1 else 'ies'}, intervals need "
             f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
         )
     leads = LEADS if module.time_plane is not None else ()
