@@ -275,7 +275,7 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any, calibration:
     named += [("data.lr", data.get("lr")), ("data.hr", data.get("hr"))]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
         for each in value if isinstance(value, list) else [value]:
-            if key != "input" and "://" in str(each) and isinstance(path_or_address(str(each)), Address):
+            if key != "input" and isinstance(path_or_address(str(each)), Address):
                 raise UserError(f"{key}={each}: is not on this machine; download it and give the local file")
         if key in ("data.path", "data.lr", "data.hr", "input") and (
             isinstance(value, list) or any(letter in str(value) for letter in "*?[")

@@ -11,7 +11,8 @@ from typing import Any
 
 from vsr.errors import UserError
 
-SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/*$)")  # of two letters or more: one is a drive of Windows
+# A scheme has two letters or more, as one is a drive of Windows. Paths keep one slash of two, so that known schemes need no more.
+SCHEME = re.compile(r"((?:s3a?|gs|gcs|https?|memory|file|abfs|az)(?=:/)|[a-z][a-z0-9+.-]+(?=://)):/(?!/*$)")
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 # Stores that create an object only if it is not there, all of them without a race: what keeps two commands apart.
 EXCLUSIVE = ("s3", "s3a", "gs", "gcs", "memory")
