@@ -79,7 +79,7 @@ PYTHON = re.compile(r"\w+ = |\w+(\.\w+)+\(")
 PIECE = re.compile(r"^```([^\n]*)\n(.*?)^```$|`([^`]+)`", re.M | re.S)
 NEEDS = re.compile(r"#.*?\bneeds ([^;#\n]+)")
 # What a reader may be told that a command needs.
-NEEDED = re.compile(r"Slurm|Docker|a GPU|machines|a server|an account|hours|files? of|a store|package openvino")
+NEEDED = re.compile(r"Slurm|Docker|a GPU|machines|a server|an account|npm|hours|files? of|a store|package openvino")
 # A form shows what a command looks like, and is no command.
 FORM = re.compile(r"\.\.\.|\b(NAME|KEY=VALUE|RUN|HOST:\S+)\b|<\w+>|\w=[MNS]\b")
 
@@ -364,6 +364,7 @@ def assert_extras_exist(arguments: list[str]) -> None:
 # Commands in sentences that are not run, by how they begin, and why; their pages say the same around them.
 NOT_RUN = {
     "tensorboard": "starts a server",
+    "python -m http.server": "starts a server",
     "vsr train strategy=gpu": "needs a GPU",
     "vsr train strategy=ddp$": "needs several GPUs",
     "torchrun --nnodes=2": "needs two machines",
