@@ -23,6 +23,7 @@ from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.axes import arrange_axes
 from vsr.io.readers.open import Unspecified, open_listing, open_movie
+from vsr.system.address import path_or_address
 
 REAL = ROOT.parent / "shared" / "data" / "climate" / "A1B_north_america.nc"
 T, Y, X = 7, 5, 6
@@ -882,7 +883,7 @@ def test_zarr_stores_that_lead_outside(tmp_path: Path) -> None:
     (path / ".zmetadata").write_text(json.dumps({"metadata": {"/etc/.zarray": {}}}))
     refused(path, "refers to /etc/.zarray, outside of the store")
     with pytest.raises(UserError, match="fsspec knows no nowhere://"):
-        open_movie(Path("nowhere://bucket/h.zarr"), variable=None, axes="tyx")
+        open_movie(path_or_address("nowhere://bucket/h.zarr"), variable=None, axes="tyx")
 
 
 def test_other_zarr_arrays_that_are_no_movie(tmp_path: Path) -> None:
