@@ -91,7 +91,7 @@ class PairedDataModule(SRDataModule):
         if self.lead_length is None:
             self.lead_length = max(float(_paired(m).lead[part.start : part.stop].max()) for m, part in splits["train"]) or 1.0
         cut = {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
-        self._tested = [movie for movie, _ in cut["test"]]
+        self._tested = [movie for movie, _ in cut.get(self.test_split_name, ())]
         self._leads = {name: [_paired(m).lead[part.start : part.stop] for m, part in parts] for name, parts in cut.items()}
         return cut
 

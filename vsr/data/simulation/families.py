@@ -18,7 +18,7 @@ from vsr.data.simulation.shallow_water import ShallowWater
 
 
 class Flow(Protocol):
-    """What pairs of runs need of a flow.
+    """Flow that can run on a fine and on a coarse grid side by side.
 
     Attributes:
         fields: Values of the quantities in `Family.names`, (quantities, cells, cells).
