@@ -66,6 +66,8 @@ def test_a_sentence_says_where_skill_ends_and_where_bicubic_is_as_good(unit: str
     )
     again = [*findings.values(), findings["net"] | {"method": "net, calibrated"}]
     assert lead_time_sentences(again) == {"test": [sentence]}  # calibrated intervals change no prediction
+    other = [*findings.values(), findings["net"] | {"method": "other"}]
+    assert lead_time_sentences(other) == {"test": [sentence, sentence.replace("net: ", "other: ", 1)]}
     seconds = [one | {"time_unit": "seconds", "last": 36000.0, "beats_bicubic": [[1800.0, 36000.0]]} for one in findings.values()]
     assert "better than bicubic from 1800 seconds to 10 h (the last lead time)" in lead_time_sentences(seconds)["test"][0]
     never = [one | {"beats_bicubic": []} for one in findings.values()]

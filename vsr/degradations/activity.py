@@ -13,9 +13,8 @@ ACTIVITY_SHARES = (0.5, 0.9)  # quantiles of the activity that divide its classe
 
 def activity_of(lr: LRClips) -> Tensor:
     """Return the standard deviation of LR frames over 3x3 pixels, the mean over channels, (B, 1, T, h, w)."""
-    frames = F.pad(
-        lr.transpose(1, 2).flatten(0, 1).double(), (1, 1, 1, 1), mode="replicate"
-    )  # a difference of squares of nearly equal values
+    # In double precision, as the variance is a difference of nearly equal values.
+    frames = F.pad(lr.transpose(1, 2).flatten(0, 1).double(), (1, 1, 1, 1), mode="replicate")
     mean, square = F.avg_pool2d(frames, 3, 1), F.avg_pool2d(frames.square(), 3, 1)
     deviation = (square - mean.square()).clamp_min(0).sqrt().mean(1, keepdim=True)
     return deviation.to(lr).unflatten(0, (len(lr), lr.shape[2])).transpose(1, 2)

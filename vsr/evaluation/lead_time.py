@@ -14,6 +14,7 @@ from vsr.metrics.definitions import DEFINITIONS, RESOLVED
 from vsr.metrics.intervals import REFERENCES, Interval, SegmentIntervals
 from vsr.metrics.variables import table_part
 
+CALIBRATED = ", calibrated"  # the end of the name of a method with calibrated intervals
 SPANS_SHOWN = 2  # of lead times, in a sentence
 HOURS = 2  # from which on times in seconds are told in hours
 LEAD_TIME = "lead_time"  # the curve
@@ -123,7 +124,9 @@ def lead_time_sentences(findings: Sequence[Mapping[str, Any]]) -> dict[str, list
         if "beats_bicubic" in one:
             words.append(_where_better(one))
         # A method with calibrated intervals has the predictions, and so the sentence, of the method itself.
-        if words and not any(said.endswith(f": {'; '.join(words)}") for said in found.get(part, [])):
+        methods = {other["method"] for other in findings if table_part(other) == part}
+        repeated = one["method"].endswith(CALIBRATED) and one["method"].removesuffix(CALIBRATED) in methods
+        if words and not repeated:
             found.setdefault(part, []).append(f"{one['method']}: {'; '.join(words)}")
     return found
 

@@ -158,8 +158,8 @@ def test_runs_of_the_gyre_share_points_and_solve_the_equation_of_their_grid() ->
         apart = np.abs(lr[k, 1] - hr[k, 1, ::2, ::2]).max() / np.abs(hr[k, 1]).max()
         assert apart < 1e-6 if k % WINDOW == 0 else apart > 1e-5, k
     psi = hr[:, 1].astype(np.float64)
-    assert not psi[:, [0], :].any()  # the wall in the south
-    assert not psi[:, :, 0].any()  # the wall in the west
+    assert not psi[:, [0], :].any()  # the wall along the first row
+    assert not psi[:, :, 0].any()  # the wall along the first column
     inner = psi[:, 1:-1, 1:-1]
     laplacian = 64**2 * (psi[:, 2:, 1:-1] + psi[:, :-2, 1:-1] + psi[:, 1:-1, 2:] + psi[:, 1:-1, :-2] - 4 * inner)
     np.testing.assert_allclose(hr[:, 0, 1:-1, 1:-1], laplacian - 1600 * inner, atol=2e-4 * np.abs(hr[:, 0]).max())

@@ -5,7 +5,8 @@ q = laplace(psi) - F psi,
 
     q_t + r J(psi, q) + psi_x = -A laplace^3(psi) + curl of the wind,
 
-with psi = 0 at the walls (Sakov & Oke 2008, "A deterministic formulation of the ensemble Kalman filter", sec. 4.3).
+with psi = 0 at the walls (Sakov & Oke 2008, "A deterministic formulation of the ensemble Kalman filter"). x runs along the first
+axis of the arrays.
 """
 
 from __future__ import annotations
