@@ -49,6 +49,9 @@ class Archive:
 
     Raises:
         UserError: If the input does not suit the network, or the output is no Zarr store or cannot be written.
+
+    Attributes:
+        small_units: True if a process may hold two units: one that is written, and one that is computed.
     """
 
     def __init__(self, settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> None:
@@ -65,6 +68,7 @@ class Archive:
         bytes_of_frame = template.item * int(np.prod([template.shape[axis] for axis in (1, 3, 4)]))
         most = min(UNIT_BYTES // bytes_of_frame, self.movies * self.length // FEWEST_UNITS)
         self.frames = self.block * max(1, most // self.block)
+        self.small_units = self.frames * bytes_of_frame <= UNIT_BYTES
         self.template = replace(template, storage={**template.storage, "unit": self.frames})
         self.units_of_movie = -(-self.length // self.frames)
         self.count = self.movies * self.units_of_movie
@@ -186,10 +190,11 @@ class Archive:
         unit = self.template.data_bytes // total * self.frames
         # Frames are held as they are read, beside each other, and as the network sees them; a unit beside the results of layers,
         # and then as the library packs it: in pieces, and joined.
-        memory = LIBRARIES + unit + max(self.settings.memory << 20, 2 * unit) + 3 * (self.frames + context) * per_frame
-        read, written, held = map(printable_bytes, (per_frame * total, self.template.data_bytes, memory))
+        held = (2 if self.small_units else 1) * unit
+        memory = LIBRARIES + held + max(self.settings.memory << 20, 2 * unit) + 3 * (self.frames + context) * per_frame
+        read, written, needed = map(printable_bytes, (per_frame * total, self.template.data_bytes, memory))
         units = f"{self.count} unit{'s' * (self.count != 1)} of {self.frames}"
-        return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {held} of memory per worker"
+        return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {needed} of memory per worker"
 
     def trial(self) -> tuple[float, str]:
         """Measure how long the network takes, on pixels from the middle of the first block: the shorter of two times.
@@ -234,7 +239,7 @@ class ManyFiles:
     ) -> None:
         self.settings, self.inputs, self.outputs, self.upscale_one = settings, inputs, outputs, upscale_one
         self.notes: list[str] = []
-        self.target, self.count = outputs[0].parent, len(inputs)
+        self.target, self.count, self.small_units = outputs[0].parent, len(inputs), False
         self.folder = units_folder(self.target)
         about = {"checkpoint": upscaler.trained.sha256, "inputs": [str(path.resolve()) for path in inputs]}
         self.identity = {**about, "outputs": [str(path.resolve()) for path in outputs]}

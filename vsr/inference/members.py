@@ -157,7 +157,7 @@ class MemberEngine:
         normalizer, seen = self.engine.module.normalizer, lr[self.context : len(lr) - self.context, : self.engine.channels]
         size = (normalizer.high - normalizer.low).view(-1, 1, 1).to(members)
         mean = members.mean(1)
-        spread = members.std(1) if self.count else None
+        spread = _spread(members) if self.count else None
         # Only differences count: neither the offset nor the lower end of the range is taken off.
         centre, around = ((x / size).transpose(0, 1).unsqueeze(0) for x in (mean, seen.to(members)))
         unit = None if spread is None else (spread / size).transpose(0, 1).unsqueeze(0)
@@ -182,8 +182,13 @@ class MemberEngine:
         if word == "mean":
             return members.mean(1)
         if word == "std":
-            return members.std(1)
+            return _spread(members)
         position = int(word[1:]) / 100 * (self.count + 1) - 1
         first = min(int(position), self.count - 1)
         share = position - first
         return ordered[:, first] * (1 - share) + ordered[:, min(first + 1, self.count - 1)] * share
+
+
+def _spread(members: Tensor) -> Tensor:
+    """Return the standard deviation over the members (n, K, ...), (n, ...): torch's own takes ten times as long along this axis."""
+    return ((members - members.mean(1, keepdim=True)).square_().sum(1) / (members.shape[1] - 1)).sqrt_()

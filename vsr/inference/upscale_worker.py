@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ _cluster_work: dict[str, Work] = {}
 def work_on_units(work: Work, units: WorkUnits, on_unit: Callable[[], object] = lambda: None) -> None:
     """Claim and do units until none is left. A unit that fails is recorded, and the others are done.
 
+    While a unit is packed and written, the network computes the next one, unless a unit is too large for two in memory.
+
     Args:
         work: What is to be done.
         units: Its units.
@@ -38,31 +42,46 @@ def work_on_units(work: Work, units: WorkUnits, on_unit: Callable[[], object] = 
     Raises:
         UserError: If the output cannot be written, which would go wrong for all units.
     """
-    while True:
-        number = units.claim()
-        if number is None:
-            if not units.folder.exists() or not units.left():
-                return
-            time.sleep(WAIT)  # the owner of a claim may die
-            continue
-        do_unit(work, units, number)
-        on_unit()
+    with ThreadPoolExecutor(1, "write") as writer:
+        before = writer.submit(lambda: None)
+        while True:
+            number = units.claim()
+            if number is not None:
+                writing = writer.submit(_compute(work, units, number))
+                before.result()
+                before = writing
+            if number is None or not work.small_units:
+                before.result()
+            on_unit()
+            if number is None:
+                if not units.folder.exists() or not units.left():
+                    return
+                time.sleep(WAIT)  # the owner of a claim may die
 
 
 def do_unit(work: Work, units: WorkUnits, number: int) -> None:
     """Do a unit that this process has claimed."""
-    try:
-        with units.signs_of_life(number):
-            try:
-                made: Any = work.compute(number, units.plan)
-            except Exception as error:
-                units.fail(number, str(error) if isinstance(error, UserError) else repr(error))
-                return
+    _compute(work, units, number)()
+
+
+def _compute(work: Work, units: WorkUnits, number: int) -> Callable[[], None]:
+    """Compute a unit that this process has claimed, and return the function that writes it and ends the claim."""
+    with ExitStack() as claim:
+        claim.callback(units.release, number)
+        claim.enter_context(units.signs_of_life(number))
+        try:
+            made: Any = work.compute(number, units.plan)
+        except Exception as error:
+            units.fail(number, str(error) if isinstance(error, UserError) else repr(error))
+            return lambda: None
+        kept = claim.pop_all()
+
+    def write() -> None:
+        with kept:
             work.store(number, made)
             units.complete(number)
-    except BaseException:
-        units.release(number)
-        raise
+
+    return write
 
 
 def unit_of_cluster(plain: dict[str, Any], number: int) -> str | None:

@@ -105,11 +105,13 @@ class Ensemble(Network):
             lost, clips = self.geometry.margin[0], len(lr)
             own, noise, lr = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise, lr))
             details = details.transpose(1, 2).flatten(0, 1)
-        seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1).unsqueeze(1)
+        # The first layer is linear: what it makes of the network's frame is the same for all members.
+        head, seen = self.details.head, torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)
+        known = F.conv2d(seen, head.weight[:, : seen.shape[1]], head.bias, padding=1).unsqueeze(1)
         parts = []
         for some in noise.unflatten(1, (count, self.noise_planes)).split(count if self.training else MEMBERS_AT_ONCE, 1):
-            known = seen.expand(-1, some.shape[1], -1, -1, -1)
-            parts.append(self.details(torch.cat([known, some], 2).flatten(0, 1)).unflatten(0, some.shape[:2]))
+            first = F.conv2d(some.flatten(0, 1), head.weight[:, seen.shape[1] :], padding=1).unflatten(0, some.shape[:2])
+            parts.append(self.details.after_head((known + first).flatten(0, 1)).unflatten(0, some.shape[:2]))
         made = torch.cat(parts, 1) * network.rms  # (N, K, C, H, W)
         if not self.training:
             made = made * self._factors(lr).unsqueeze(1)

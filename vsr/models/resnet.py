@@ -69,7 +69,10 @@ class ResNetLayers(nn.Module):
 
     def forward(self, x: LRFrames) -> HRFrames:
         """Return the HR output (N, outputs, H, W) of the LR input (N, inputs, h, w)."""
-        first = self.head(x)
+        return self.after_head(self.head(x))
+
+    def after_head(self, first: Tensor) -> HRFrames:
+        """Return the HR output (N, outputs, H, W) of the output (N, width, h, w) of the first layer."""
         return self.out(first + self.join(self.body(first)))
 
 
