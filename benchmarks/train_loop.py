@@ -1,9 +1,10 @@
 """Steps per second of a Lightning run, compared with a bare PyTorch loop that does the same work on the same batches.
 
-    python -m benchmarks.train_loop [--steps 300] [--rounds 5] [--threads N]
+    python -m benchmarks.train_loop [--steps 300] [--rounds 5] [--threads N] [--precisions]
 
-Both run in one process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the same
-network, loss, clipping, Adam, schedule and averaged weights, and nothing else.
+With --precisions it measures Lightning runs of three networks in single precision and in bfloat16 instead. Both loops run in one
+process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the same network, loss,
+clipping, Adam, schedule and averaged weights, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import argparse
 import statistics
 import time
 import warnings
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -20,9 +22,12 @@ import torch
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.degradations.resize import resize_bicubic_down
+from vsr.models.base import Network
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.normalize import Normalizer
+from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual
+from vsr.models.resnet import ResNet
 from vsr.recipe import Recipe
 from vsr.training.callbacks import EMA
 from vsr.training.modules.frame import FrameSR
@@ -32,12 +37,15 @@ from vsr.training.trainer import quiet_trainer
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 
 
-def make(steps: int) -> tuple[FrameSR, PatchLoader]:
+NETWORKS: dict[str, type[Network]] = {"fsrcnn": FSRCNN, "plain": Plain, "resnet": ResNet}
+
+
+def make(steps: int, network: type[Network] = FSRCNN) -> tuple[FrameSR, PatchLoader]:
     """Return a new module and a loader of random frames of the default size."""
     torch.manual_seed(0)
     hr = torch.rand(96, 1, 72, 72)
     pair = LrHrPair(resize_bicubic_down(hr, 2), hr)
-    module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0.0, 1.0), recipe=RECIPE, window=(0, 4, 4))
+    module = FrameSR(StandardizedResidual(network(scale=2)), normalizer=Normalizer(0.0, 1.0), recipe=RECIPE, window=(0, 4, 4))
     module.prepare([(pair.lr, pair.hr, None)])
     loader = PatchLoader(
         MemoryFrames(pair, ((0, 96),)), patch=16, batch=16, steps=steps, symmetries=("flip_y", "flip_x", "transpose")
@@ -74,14 +82,19 @@ class Clock(L.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def lightning_loop(steps: int) -> float:
+def lightning_loop(
+    steps: int, network: type[Network] = FSRCNN, precision: Literal["32-true", "bf16-mixed"] = "32-true", nhwc: bool = False
+) -> float:
     """Return steps per second of a run with the callbacks of train.py, without validation."""
-    module, loader = make(steps)
+    module, loader = make(steps, network)
+    if nhwc:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     clock = Clock()
     trainer = L.Trainer(
         max_epochs=1,
         accelerator="cpu",
         devices=1,
+        precision=precision,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -92,15 +105,31 @@ def lightning_loop(steps: int) -> float:
     return steps / clock.seconds
 
 
+def print_precisions(steps: int, rounds: int) -> None:
+    """Print the steps per second of each network in each precision and memory format, which take turns."""
+    for name, network in NETWORKS.items():
+        found: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            for precision, nhwc in product(("32-true", "bf16-mixed"), (False, True)):
+                label = precision.partition("-")[0] + " channels_last" * nhwc
+                found.setdefault(label, []).append(lightning_loop(steps, network, precision, nhwc))  # type: ignore[arg-type]
+        medians = ", ".join(f"{label} {statistics.median(each):.1f}" for label, each in found.items())
+        print(f"{name}, steps/s: {medians}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precisions", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     quiet_trainer()
+    if options.precisions:
+        print_precisions(options.steps, options.rounds)
+        return
     bare_loop(20), lightning_loop(20)
     pairs = [(lightning_loop(options.steps), bare_loop(options.steps)) for _ in range(options.rounds)]
     ratio = statistics.median(a / b for a, b in pairs)

@@ -190,5 +190,5 @@ class MemberEngine:
 
 
 def _spread(members: Tensor) -> Tensor:
-    """Return the standard deviation over the members (n, K, ...), (n, ...): torch's own takes ten times as long along this axis."""
+    """Return the standard deviation over the members (n, K, ...). Torch's own is slow along this axis."""
     return ((members - members.mean(1, keepdim=True)).square_().sum(1) / (members.shape[1] - 1)).sqrt_()
