@@ -88,7 +88,7 @@ def lightning_loop(
     """Return steps per second of a run with the callbacks of train.py, without validation."""
     module, loader = make(steps, network)
     if nhwc:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=torch.channels_last)
     clock = Clock()
     trainer = L.Trainer(
         max_epochs=1,
