@@ -31,8 +31,8 @@ class Recipe:
         patch: Side of the training patches in LR pixels; None trains on whole frames.
         steps: Steps per epoch; None is one pass over the training clips.
         augment: Flip, transpose or turn each batch at random, as far as the data have these symmetries.
-        mix: Share of the clips, 0 to 1, that are mixed with the clip of another training trajectory at the same time, by a
-            random weight; None for no mixing. See `PatchLoader`.
+        mix: Share of the clips, 0 to 1, that are mixed with clips of two other training trajectories at the same time, by random
+            weights; None for no mixing. See `PatchLoader`.
         residual: "bicubic": the input is standardised, and the network adds a residual in units of its rms to the bicubic
             frame. "none": the network makes the frame itself. Old configs have true for "bicubic" and false for "none".
         ema: Decay of the averaged weights that are validated and kept; None for no averaging.

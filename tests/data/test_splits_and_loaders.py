@@ -119,24 +119,26 @@ def test_patches_stay_aligned_under_every_symmetry(scale: int, length: int, symm
     assert len(orientations) == count
 
 
-def test_a_clip_is_mixed_with_another_trajectory_at_the_same_time() -> None:
-    """Channels tell the trajectory (one-hot) and the time in it, so that a mixture tells its two clips and their weights."""
-    segments = ((0, 4), (4, 8), (8, 11))
-    code = torch.tensor([[*(float(k == s) for s in range(3)), i - a] for k, (a, b) in enumerate(segments) for i in range(a, b)])
+def test_a_clip_is_mixed_with_two_other_trajectories_at_the_same_time() -> None:
+    """Channels tell the trajectory (one-hot) and the time in it, so that a mixture tells its clips and their weights."""
+    segments = ((0, 4), (4, 8), (8, 12), (12, 15))
+    code = torch.tensor([[*(float(k == s) for s in range(4)), i - a] for k, (a, b) in enumerate(segments) for i in range(a, b)])
     frames = MemoryFrames(LrHrPair(*(code[:, :, None, None].expand(-1, -1, side, side) for side in (6, 12))), segments)
-    loader = PatchLoader(frames, length=2, patch=5, batch=8, steps=60, mix=0.5)
-    mixed = []
+    loader = PatchLoader(frames, length=2, patch=5, batch=8, steps=100, mix=0.5)
+    mixed, found = [], []
     for lr, hr, position, *_ in loader:
         torch.testing.assert_close(lr, hr[..., ::2, ::2])
         own, time = position.div(4, rounding_mode="floor"), position % 4
-        torch.testing.assert_close(lr[:, 3, :, 0, 0], (time[:, None] + torch.arange(2)).float())
-        weights = lr[:, :3, 0, 0, 0]
+        torch.testing.assert_close(lr[:, 4, :, 0, 0], (time[:, None] + torch.arange(2)).float())
+        weights = lr[:, :4, 0, 0, 0]
         torch.testing.assert_close(weights.sum(1), torch.ones(8))
-        assert (weights[range(8), own] > 0).all()
-        assert ((weights > 0).sum(1) <= 2).all()
-        assert (weights[time == 2, 2] == 0).all(), "the third trajectory has no clip there"
+        torch.testing.assert_close(weights.square().sum(1), torch.ones(8))
+        assert ((weights != 0).sum(1) <= 3).all()
+        assert (weights[time == 2, 3] == 0).all(), "the last trajectory has no clip there"
         mixed += (weights[range(8), own] < 1).tolist()
+        found += weights[range(8), own].tolist()
     assert 0.42 < sum(mixed) / len(mixed) < 0.58
+    assert min(found) < -0.3  # somewhere on the whole circle
     first, again = (list(PatchLoader(frames, length=2, patch=5, batch=8, steps=3, mix=1.0, seed=4)) for _ in range(2))
     assert all(torch.equal(a.lr, b.lr) for a, b in zip(first, again, strict=True))
     alone = PatchLoader(frame_set(segments=((0, 2), (2, 9))), length=2, patch=5, batch=8, steps=3, mix=1.0)

@@ -36,10 +36,12 @@ class PatchLoader:
         vectors: Channels (u, v) of vectors along x and along y, which the symmetries turn, too.
         north_up: True if v points towards the first row, as on latitudes that fall from row to row.
         static: Number of the last LR channels that are static fields, packed by space to depth: symmetries turn them at HR.
-        mix: Share of the clips, 0 to 1, that are mixed with the clip at the same place in another segment: both LR and HR become
-            w a + (1 - w) b with w uniform in (0, 1). For a linear law the mixture is another solution; for any other it keeps the
-            network from learning a few trajectories by heart. Source: Zhang et al., "mixup: beyond empirical risk
-            minimization", 2018, section 2, with partners at the same time.
+        mix: Share of the clips, 0 to 1, that are mixed with the clips at the same place in two other segments: both LR and HR
+            become a sum of the three. The weights lie anywhere on the circle on which the sum of the weights and the sum of their
+            squares are 1, so that mixtures of unrelated clips have mean and variance of a clip; some weights are below 0. For a
+            linear law the mixture is another solution; for any other it keeps the network from learning a few trajectories by
+            heart. Source: after Zhang et al., "mixup: beyond empirical risk minimization", 2018, section 2; partners at the same
+            time and the circle are our own.
         seed: Seed of the random draws.
     """
 
@@ -87,15 +89,13 @@ class PatchLoader:
         place = torch.rand(self.draws, 2, generator=draw)
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
         if self.mix:
-            partners, weights = self._draw_partners(starts, draw)
+            mixed, weights = self._draw_mixtures(starts, draw)
         for i in range(self.done, len(flips)):
             at, part = self._own_share(i * self.batch, min((i + 1) * self.batch, self.draws))
-            lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
             if self.mix:
-                other, weight = partners[at], weights[at].to(lr.device)
-                lr2, hr2, _, mask2, *_ = self.frames.patches(other, place[at], self.length, self.patch)
-                lr, hr = weight * lr + (1 - weight) * lr2, weight * hr + (1 - weight) * hr2
-                mask = None if mask is None or mask2 is None else mask * mask2
+                lr, hr, position, mask = self._mixture(mixed[at], weights[at], place[at])
+            else:
+                lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
                     hr = turn_vectors(symmetry, apply_symmetry(symmetry, hr), self.vectors, self.north_up)
@@ -112,27 +112,43 @@ class PatchLoader:
         fields = apply_symmetry(symmetry, F.pixel_shuffle(planes, self.frames.scale))
         return torch.cat([apply_symmetry(symmetry, variables), F.pixel_unshuffle(fields, self.frames.scale).transpose(1, 2)], 1)
 
-    def _draw_partners(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw for each clip one of another segment at the same distance from its first frame, and the clip's own weight.
+    def _draw_mixtures(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw for each clip two of other segments at the same distance from their first frame, and the weights of the three.
 
         Args:
             starts: Index of the first frame of each clip, (draws,).
             draw: Random numbers.
 
         Returns:
-            Index of the first frame of each partner, (draws,), and weights (draws, 1, 1, 1, 1); the weight is 1 for a clip that
-            is not mixed, and for a clip further in its segment than all other segments are long.
+            Index of the first frame of each clip and of its partners, (draws, 3), and weights (draws, 3). The weights are
+            (1, 0, 0) for a clip that is not mixed, and for a clip further in its segment than all other segments are long. With
+            a single other segment, both partners are the same.
         """
         firsts, ends = torch.tensor(self.frames.segments).T.contiguous()
         own = torch.searchsorted(ends, starts, right=True)
         at = firsts + (starts - firsts[own])[:, None]  # (draws, segments)
         possible = (at + self.length <= ends) & (torch.arange(len(firsts)) != own[:, None])
-        alone = ~possible.any(1)
-        possible[alone, own[alone]] = True
-        chosen = torch.multinomial(possible.float(), 1, generator=draw)
-        mixed = (torch.rand(len(starts), generator=draw) < self.mix) & ~alone
-        weights = torch.where(mixed, torch.rand(len(starts), generator=draw), 1.0)
-        return at.gather(1, chosen).squeeze(1), weights.view(-1, 1, 1, 1, 1)
+        partners = possible.sum(1)
+        possible[partners == 0, own[partners == 0]] = True
+        first = torch.multinomial(possible.float(), 1, generator=draw)
+        possible[partners > 1] = possible[partners > 1].scatter(1, first[partners > 1], False)
+        second = torch.multinomial(possible.float(), 1, generator=draw)
+        angles = 2 * torch.pi * (torch.rand(len(starts), 1, generator=draw) + torch.arange(3) / 3)
+        weights = (1 + 2 * angles.cos()) / 3
+        weights[(torch.rand(len(starts), generator=draw) >= self.mix) | (partners == 0)] = torch.tensor([1.0, 0.0, 0.0])
+        return torch.cat([starts[:, None], at.gather(1, first), at.gather(1, second)], 1), weights
+
+    def _mixture(self, starts: Tensor, weights: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Cut patches and mix each with its partners. A pixel is masked where it is in one of the clips that are mixed."""
+        lr, hr, position, mask, *_ = self.frames.patches(starts[:, 0], place, self.length, self.patch)
+        of_clip, *of_partners = weights.view(-1, 3, 1, 1, 1, 1).to(lr).unbind(1)
+        lr, hr = of_clip * lr, of_clip * hr
+        for start, weight in zip(starts[:, 1:].unbind(1), of_partners, strict=True):
+            partner = self.frames.patches(start, place, self.length, self.patch)
+            lr, hr = lr + weight * partner.lr, hr + weight * partner.hr
+            if mask is not None and partner.mask is not None:
+                mask = mask * torch.where(weight == 0, 1.0, partner.mask)
+        return lr, hr, position, mask
 
     def _own_share(self, first: int, last: int) -> tuple[slice, float]:
         """Return this process's part of draws first..last-1, and `Clip.share`; an empty part becomes one draw with weight 0."""
