@@ -27,6 +27,8 @@ from tests.processes import start_process, wait_until
 from vsr.commands.status import status_command
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
+from vsr.inference import archive as archive_module
+from vsr.inference.archive import Archive
 from vsr.inference.engine import Engine
 from vsr.inference.upscale_worker import main as worker_main
 from vsr.inference.workers import worker_devices
@@ -79,6 +81,26 @@ def test_workers_give_the_store_of_one_process(
     assert (found.shards is not None) == (version == 3)
     assert xarray.open_zarr(parts).attrs == xarray.open_zarr(whole).attrs
     assert not units_folder(parts).exists()
+
+
+def test_a_large_unit_is_written_before_the_next_one_is_computed(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = upscale_here(typed(archive, "whole.zarr", "workers=1"))
+    events: list[tuple[str, int]] = []
+
+    def noted(name: str, function: Any) -> Any:
+        def with_note(self: Archive, number: int, other: Any) -> Any:
+            events.append((name, number))
+            return function(self, number, other)
+
+        return with_note
+
+    for name in ("compute", "store"):
+        monkeypatch.setattr(Archive, name, noted(name, getattr(Archive, name)))
+    monkeypatch.setattr(archive_module, "UNIT_BYTES", 1)
+    parts = upscale_here(typed(archive, "parts.zarr", "workers=1"))
+    xarray.testing.assert_identical(xarray.open_zarr(whole).drop_attrs(), xarray.open_zarr(parts).drop_attrs())
+    assert [name for name, _ in events] == ["compute", "store"] * (len(events) // 2)
+    assert [number for _, number in events[::2]] == [number for _, number in events[1::2]]
 
 
 def test_the_command_line_gives_what_xarray_gives(archive: Path) -> None:
