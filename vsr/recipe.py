@@ -30,7 +30,8 @@ class Recipe:
         frames: Frames per training clip of movie networks; clips of a frame network have one frame.
         patch: Side of the training patches in LR pixels; None trains on whole frames.
         steps: Steps per epoch; None is one pass over the training clips.
-        augment: Flip, transpose or turn each batch at random, as far as the data have these symmetries.
+        augment: Flip, transpose or turn each batch at random, as far as the data have these symmetries, and make up neighbours in
+            time for some clips as at the ends of movies. See `PatchLoader`.
         mix: Share of the clips, 0 to 1, that are mixed with clips of two other training trajectories at the same time, by random
             weights; None for no mixing. See `PatchLoader`.
         residual: "bicubic": the input is standardised, and the network adds a residual in units of its rms to the bicubic

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
+from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import FrameLoader, PatchLoader
 from vsr.data.masks import fill_masked_pixels
@@ -144,6 +144,28 @@ def test_a_clip_is_mixed_with_two_other_trajectories_at_the_same_time() -> None:
     alone = PatchLoader(frame_set(segments=((0, 2), (2, 9))), length=2, patch=5, batch=8, steps=3, mix=1.0)
     for lr, _, position, *_ in alone:  # beyond the end of the short trajectory, there is no partner
         assert ((lr[:, 0, 0, 0, 0] // 10000 == position) | (position == 0) | (position == 2)).all()
+
+
+@pytest.mark.parametrize("ends", ["replicate", "reflect"])
+def test_some_clips_of_long_movies_end_inside_the_movie(ends: Ends) -> None:
+    """An eighth of the clips have made-up neighbours. In short movies that many are at their ends anyway."""
+    time = torch.arange(100.0)[:, None, None, None]
+    frames = MemoryFrames(LrHrPair(time.expand(-1, 1, 6, 6), time.expand(-1, 1, 12, 12)), ((0, 100),)).padded(2, ends)
+    loader = PatchLoader(frames, length=7, patch=5, batch=8, steps=250, margin=2, ends=ends)
+    kinds: dict[tuple[float, ...], int] = {}
+    for lr, hr, *_ in loader:
+        middle = hr[:, 0, 2:5, 0, 0]
+        assert (lr[:, 0, 2:5, 0, 0] == middle).all(), "frames that the network returns are real"
+        for steps in (lr[:, 0, :, 0, 0] - middle[:, 1:2]).tolist():
+            kinds[tuple(steps)] = kinds.get(tuple(steps), 0) + 1
+    after = {"replicate": [(1, 1, 1), (1, 2, 2)], "reflect": [(1, 0, -1), (1, 2, 1)]}[ends]
+    whole = (-3, -2, -1, 0, 1, 2, 3)
+    assert set(kinds) >= {whole, *((-3, -2, -1, 0, *tail) for tail in after)}
+    assert set(kinds) >= {(*(-x for x in reversed(tail)), 0, 1, 2, 3) for tail in after}
+    assert 0.1 < 1 - kinds[whole] / sum(kinds.values()) < 0.15
+    short = MemoryFrames(LrHrPair(time[:10].expand(-1, 1, 6, 6), time[:10].expand(-1, 1, 12, 12)), ((0, 10),)).padded(2, ends)
+    first, again = (list(PatchLoader(short, length=5, patch=5, batch=8, steps=9, margin=m, ends=ends)) for m in (0, 2))
+    assert all(torch.equal(a.lr, b.lr) for a, b in zip(first, again, strict=True))
 
 
 def test_draws_follow_the_seed_and_change_with_the_epoch() -> None:

@@ -617,6 +617,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             north_up=self.pixel_grid.falling,
             static=len(self.static_names) * self.scale**2,
             mix=recipe.mix or 0.0,
+            margin=self.margin if recipe.augment else 0,
+            ends=self.ends,
             seed=self.draw_seed,
         )
 

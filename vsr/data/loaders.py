@@ -19,6 +19,7 @@ from vsr.types import Clip
 # Flips and the transpose are reflections; a flow on a rotating plane is symmetric under the turns alone.
 SYMMETRIES = ("flip_y", "flip_x", "half_turn", "transpose", "quarter_turn")
 NEED_SQUARES = ("transpose", "quarter_turn")
+FEWEST_ENDS = 0.125  # share of the training clips that have made-up neighbours
 
 
 class PatchLoader:
@@ -42,6 +43,10 @@ class PatchLoader:
             linear law the mixture is another solution; for any other it keeps the network from learning a few trajectories by
             heart. Source: after Zhang et al., "mixup: beyond empirical risk minimization", 2018, section 2; partners at the same
             time and the circle are our own.
+        margin: Number of frames that the network removes at each end of a clip. Where fewer than `FEWEST_ENDS` of the clips lie
+            at an end of their segment and so have made-up neighbours, some others get such neighbours, too: the movies that are
+            upscaled later may be short, or end at any time.
+        ends: How frames go on beyond the ends of a segment.
         seed: Seed of the random draws.
     """
 
@@ -58,10 +63,13 @@ class PatchLoader:
         north_up: bool = False,
         static: int = 0,
         mix: float = 0.0,
+        margin: int = 0,
+        ends: Ends = "replicate",
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
         self.mix, self.vectors, self.north_up, self.static = mix, vectors, north_up, static
+        self.margin, self.ends = margin, ends
         self.done = 0  # batches of the current epoch that were returned
         self._skip = 0  # batches of the next epoch that were returned before an interruption
         h, w = frames.smallest_size()
@@ -90,12 +98,15 @@ class PatchLoader:
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
         if self.mix:
             mixed, weights = self._draw_mixtures(starts, draw)
+        bounds = self._draw_ends(draw)
         for i in range(self.done, len(flips)):
             at, part = self._own_share(i * self.batch, min((i + 1) * self.batch, self.draws))
             if self.mix:
                 lr, hr, position, mask = self._mixture(mixed[at], weights[at], place[at])
             else:
                 lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
+            if bounds is not None:
+                lr = self._with_ends(lr, bounds[at])
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
                     hr = turn_vectors(symmetry, apply_symmetry(symmetry, hr), self.vectors, self.north_up)
@@ -111,6 +122,25 @@ class PatchLoader:
         variables, planes = lr[:, : -self.static], lr[:, -self.static :].transpose(1, 2)
         fields = apply_symmetry(symmetry, F.pixel_shuffle(planes, self.frames.scale))
         return torch.cat([apply_symmetry(symmetry, variables), F.pixel_unshuffle(fields, self.frames.scale).transpose(1, 2)], 1)
+
+    def _draw_ends(self, draw: torch.Generator) -> Tensor | None:
+        """Draw the first and the last frame in each clip that are not made up, (draws, 2); None if no clip gets an end."""
+        clips = sum(max(0, b - a - self.length + 1) for a, b in self.frames.segments)
+        at_ends = sum(min(2 * self.margin, max(0, b - a - self.length + 1)) for a, b in self.frames.segments)
+        share = FEWEST_ENDS - at_ends / max(1, clips)
+        if not self.margin or share <= 0:
+            return None
+        chosen = torch.rand(self.draws, 2, generator=draw) < share / 2  # the beginning, the end
+        cut = torch.randint(1, self.margin + 1, (self.draws, 2), generator=draw) * chosen
+        return torch.tensor([0, self.length - 1]) + cut * torch.tensor([1, -1])
+
+    def _with_ends(self, lr: Tensor, bounds: Tensor) -> Tensor:
+        """Make up the frames of LR clips (B, C, T, h, w) before the first and after the last frame of `bounds`, (B, 2)."""
+        first, last = bounds.to(lr.device).view(-1, 2, 1).unbind(1)
+        index = torch.arange(self.length, device=lr.device).expand(len(lr), -1)
+        near = index.clamp(first, last)
+        index = near if self.ends == "replicate" else 2 * near - index
+        return lr[torch.arange(len(lr), device=lr.device)[:, None], :, index].transpose(1, 2)
 
     def _draw_mixtures(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw for each clip two of other segments at the same distance from their first frame, and the weights of the three.
