@@ -1,4 +1,4 @@
-"""Checks of all frames before training: value range, gaps, exact copies and near-duplicates across splits."""
+"""Checks of all movies before training: sizes, value range, gaps, exact copies and near-duplicates across splits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vsr.data.splits import Segment
 from vsr.errors import UserError
+from vsr.geometry import frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_name
 from vsr.models.transform import in_domain
@@ -30,6 +31,26 @@ NEAR_DUPLICATE = 0.95
 FLAT = 0.01  # share of the data range; thumbnails with a smaller standard deviation are not compared
 MAX_THUMBNAILS = 4096  # evenly spread frames per split
 TESTED_TWINS, LEARNED_TWINS = 8, 32  # frames of the test split, and movies of the training split, that `warn_twins` compares
+
+
+def check_movie_shape(movie: Movie, variables: Sequence[str], least_frames: int, scale: int, crop: bool | None) -> None:
+    """Raise UserError for a movie with other channels than its variables, or with too few frames or pixels.
+
+    Args:
+        movie: The movie.
+        variables: Names of the channels; empty for channels without names.
+        least_frames: Number of frames that a movie has at least.
+        scale: Number of HR pixels per LR pixel along each side.
+        crop: False to refuse frames that the scale does not divide.
+    """
+    channels, length, height, width = movie.shape
+    if len(variables) not in (0, channels):
+        names = ",".join(map(printable_name, variables))
+        raise UserError(f"{movie.name}: has {channels} channel(s), not one for each of {names}; type data.variable=[{names}]")
+    if length < least_frames:
+        raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {least_frames} frames")
+    if (problem := frame_size_problem(height, width, scale, crop)) is not None:
+        raise UserError(f"{movie.name}: {problem}")
 
 
 def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:

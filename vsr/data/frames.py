@@ -6,7 +6,7 @@ lazy_frames.py has the frame set that stays in a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,6 +128,15 @@ class MemoryFrames(FrameSet):
         self.pair, self.segments = pair, segments
         self.scale, self.channels = pair.hr.shape[-1] // pair.lr.shape[-1], pair.hr.shape[1]
         self._views: dict[tuple[int, int | None], tuple[Tensor, Tensor, Tensor | None]] = {}
+
+    @classmethod
+    def of_segments(cls, pairs: Sequence[LrHrPair]) -> MemoryFrames:
+        """Return the frame set of several segments, which have one frame size."""
+        ends = torch.tensor([len(pair) for pair in pairs]).cumsum(0).tolist()
+        masks = [pair.mask for pair in pairs if pair.mask is not None]
+        lr, hr = torch.cat([pair.lr for pair in pairs]), torch.cat([pair.hr for pair in pairs])
+        segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
+        return cls(LrHrPair(lr, hr, torch.cat(masks) if masks else None), segments)
 
     def smallest_size(self) -> tuple[int, int]:
         return self.pair.hr.shape[-2], self.pair.hr.shape[-1]

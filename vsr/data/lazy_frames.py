@@ -1,14 +1,26 @@
-"""Frame set that stays in its file because its frames are too many for memory."""
+"""Frame set that stays in its file because its frames are too many for memory, and the choice between file and memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, frame_indices_beyond_ends, frame_ranges_beyond_ends
-from vsr.types import Clip
+from vsr.data.frames import (
+    Ends,
+    FrameSet,
+    LrHrPair,
+    MemoryFrames,
+    MixedFrames,
+    frame_indices_beyond_ends,
+    frame_ranges_beyond_ends,
+)
+from vsr.data.splits import Segment
+from vsr.degradations import Degradation
+from vsr.degradations.scaling import Paired
+from vsr.errors import UserError
+from vsr.types import Clip, Movie
 
 BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
 
@@ -103,3 +115,48 @@ class LazyFrames(FrameSet):
             self._held = None  # before the next is read, so that two are never in memory
             self._held = start, MemoryFrames(self.read(start, stop), ((0, stop - start),))
         return self._held[1]
+
+
+def build_frame_set(
+    parts: Sequence[tuple[Movie, Segment]],
+    pair: Callable[[Movie, int, int], LrHrPair],
+    *,
+    memory: float,
+    degradation: Degradation,
+    name: str,
+) -> FrameSet:
+    """Read a split into memory, with one set per frame size; leave a split larger than `memory` in its file.
+
+    Args:
+        parts: Movies and segments of the split.
+        pair: Function of a movie and (start, stop) that returns LR and HR frames start..stop-1 of it.
+        memory: MiB of HR frames that are held in memory.
+        degradation: The degradation, by which `pair` makes LR frames.
+        name: Name of the data, for messages.
+
+    Raises:
+        UserError: If the split is larger than `memory`, and the degradation needs whole clips.
+    """
+    size = sum(4 * len(part) * movie.shape[0] * movie.shape[2] * movie.shape[3] for movie, part in parts)
+    if size > memory * 2**20 and all(movie.lazy for movie, _ in parts):
+        if degradation.temporal and not isinstance(degradation, Paired):
+            raise UserError(
+                f"{name}: degradation {degradation.name} needs whole clips in memory, {size >> 20} MiB; "
+                f"type data.memory={(size >> 20) + 1}, or data.learn and data.test for fewer frames"
+            )
+        ends = torch.tensor([len(part) for _, part in parts]).cumsum(0).tolist()
+        segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
+
+        def read(start: int, stop: int) -> LrHrPair:
+            at = next(i for i, end in enumerate(ends) if start < end)
+            movie, part = parts[at]
+            shift = part.start - segments[at][0]
+            return pair(movie, start + shift, stop + shift)
+
+        return LazyFrames(read, segments, read(0, 1))
+    groups: dict[tuple[int, int], list[LrHrPair]] = {}
+    for movie, part in parts:
+        frames = pair(movie, part.start, part.stop)
+        groups.setdefault((frames.hr.shape[-2], frames.hr.shape[-1]), []).append(frames)
+    sets = [MemoryFrames.of_segments(pairs) for pairs in groups.values()]
+    return sets[0] if len(sets) == 1 else MixedFrames(sets)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vsr.errors import UserError
 from vsr.io.formats import format_of_output, readable_suffixes
-from vsr.io.readers.open import open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.recognize import open_reader
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.system.address import Address
 

@@ -13,10 +13,11 @@ import numpy as np
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.axes import axis_meanings, coordinates_by_name, is_geographic
 from vsr.io.readers.base import ArrayReader, Listing, Variable
-from vsr.io.readers.open import EDGES, open_reader
+from vsr.io.readers.open import EDGES
 from vsr.io.readers.packing import coordinate_values
 from vsr.io.readers.pixel_grid import Coordinate
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
+from vsr.io.readers.recognize import open_reader
 from vsr.io.writers.coordinates import coordinate_period
 
 TOLERANCE = 0.05  # HR pixels that a field may be off the grid of the movie, as coordinates of single precision are

@@ -141,7 +141,7 @@ def test_a_long_movie_is_read_in_blocks_of_the_same_values(tmp_path: Path, monke
     path = write_h5(tmp_path / "a.h5", (2, 23, 8, 9))
     movie = open_movie(path, variable=None, axes="ctyx")
     whole = movie.read(0, 1, 22)
-    monkeypatch.setattr("vsr.io.readers.open.BLOCK_BYTES", 4 * 2 * 8 * 9 * 5)
+    monkeypatch.setattr("vsr.io.readers.array_movie.BLOCK_BYTES", 4 * 2 * 8 * 9 * 5)
     np.testing.assert_array_equal(movie.read(0, 1, 22), whole)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(whole, file["run/h"][:, 1:22])

@@ -13,6 +13,7 @@ import torch
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.file_movies import FileMovie, file_movies, set_common_offset, variables_of
+from vsr.data.shared_grid import have_offsets
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.degradations.border import Periodic
@@ -178,7 +179,7 @@ class ClimateDataModule(SRDataModule):
         further = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
         self.lr_offset = set_common_offset(further) if further else 0.0
         self._find_inputs()
-        if self._chosen_vectors and self._vectors_have_offsets():
+        if self._chosen_vectors and have_offsets(self.vectors, self.offset):
             self.vectors = ()
         elif self._chosen_vectors:
             shown = " and ".join(",".join(map(printable_name, pair)) for pair in self._chosen_vectors)

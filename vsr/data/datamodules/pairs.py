@@ -142,10 +142,10 @@ class PairedDataModule(SRDataModule):
         hr = movie.read(start, stop).transpose(0, 1).contiguous()
         lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
         low, high = self.frame_bounds
-        self._check_transformed_lr(movie, start, lr)
+        self.channel_values.check_lr(movie, start, lr, given=True)
         movie.known = {**movie.known, "time": movie.lead / self.lead_length}
         further = self._read_further(movie, start, stop).transpose(0, 1) if self.lr_variables else lr[:, :0]
-        seen = self._with_inputs(movie, start, stop, lr, further)
+        seen = self.network_inputs.add_planes(movie, start, stop, lr, further)
         if not is_cell(self.alignment, self.scale):
             seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.alignment)], 1)
         return LrHrPair(seen, hr)
@@ -159,7 +159,7 @@ class PairedDataModule(SRDataModule):
         first = self.read[0]
         self.card["pairs"] = {
             "alignment": None if is_cell(self.alignment, self.scale) else list(self.alignment),
-            **self._input_facts(),
+            **self.network_inputs.facts(),
             "time": {"length": self.lead_length, "unit": first.lead_unit, "step": first.lead_step},
             "runs_up": first.runs_up,
         }

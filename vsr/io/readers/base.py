@@ -141,7 +141,7 @@ class ArrayReader(ABC):
 
         Args:
             path: An existing file or folder.
-            head: The first `vsr.io.readers.open.HEAD` bytes of the file; empty for a folder.
+            head: The first `vsr.io.readers.recognize.HEAD` bytes of the file; empty for a folder.
 
         Raises:
             UserError: If the file has this format but cannot be read.

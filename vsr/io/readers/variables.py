@@ -10,8 +10,9 @@ import numpy as np
 from vsr.io.readers.axes import Unspecified
 from vsr.io.readers.base import ArrayReader, Variable
 from vsr.io.readers.joined import files_of_movie
-from vsr.io.readers.open import open_reader, without_coordinates
+from vsr.io.readers.open import without_coordinates
 from vsr.io.readers.printable import printable_name
+from vsr.io.readers.recognize import open_reader
 
 # Names of components along x and y, in lower case; CF names them by standard_name.
 COMPONENTS = (("u", "v"), ("u10", "v10"), ("u100", "v100"), ("ua", "va"), ("uas", "vas"), ("uo", "vo"), ("uwnd", "vwnd"))
