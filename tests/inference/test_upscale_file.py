@@ -464,3 +464,16 @@ def test_gaps_that_stay_are_counted_in_one_note(
     with caplog.at_level(logging.INFO):
         vsr.load(checkpoints["fields"]).upscale(movie)
     assert "3 of 9 frames have NaN in LR" in caplog.text
+
+
+def test_history_names_the_input_and_the_command(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    labelled(tmp_path / "a.nc")
+    typed = [f"checkpoint={checkpoints['fields']}", f"input={tmp_path}/a.nc", "ends=reflect", "guard=off", "tile=8"]
+    made = upscale_here([*typed, f"output={tmp_path}/b.nc", "frames=[2,5]"])
+    with xarray.open_dataset(made) as found:
+        first, *others = found.attrs["history"].splitlines()
+    assert first.startswith("vsr ")
+    assert "fsrcnn x2 (checkpoint " in first
+    assert first.endswith('): vsr upscale checkpoint=best.ckpt input=a.nc ends=reflect guard=off "frames=[2,5]"')
+    assert str(tmp_path) not in first
+    assert not others
