@@ -92,6 +92,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     vectors: tuple[tuple[int, int], ...] = ()  # channels (u, v) of vectors; see declare_vectors()
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
+    walls = False  # the outermost rows and columns are walls, which no velocity crosses; see declare_walls()
     # What networks see beside the variables; docs/guides/earth-fields.md.
     inputs: tuple[str, ...] = ()  # words of INPUT_PLANES
     lr_variables: tuple[str, ...] = ()  # names of the variables that only LR has, `Movie.further`
@@ -231,6 +232,20 @@ class SRDataModule(L.LightningDataModule, ABC):
         found = [[self.variables.index(name) for name in pair] for pair in given]
         self.vectors = tuple((along_x, along_y) for along_x, along_y in found)
 
+    def declare_walls(self, given: bool | None) -> None:
+        """Set `walls` from what the user gives; call this after the vectors are known. Raises UserError if there are none."""
+        if given and not self.scored_vectors:
+            raise UserError(
+                f"{self.name}: data.walls=true: is for velocities, and no two variables are known to be components of one; type "
+                f"data.vectors=[[u,v]] with their names"
+            )
+        self.walls = bool(given)
+
+    @property
+    def scored_vectors(self) -> tuple[tuple[int, int], ...]:
+        """The vectors whose energy is scored: channels (u, v) of each."""
+        return self.vectors
+
     def use_static_fields(self, fields: Sequence[StaticField]) -> None:
         """Take static fields in place of those of the config; call this before setup. Raises UserError if there cannot be any."""
         raise UserError(
@@ -350,6 +365,11 @@ class SRDataModule(L.LightningDataModule, ABC):
             self.choices.append(f"longitudes go round the globe{poles} (data.periodic=none if not)")
         elif cut and self.pixel_grid.closed != "none":
             self.choices.append(f"longitudes go round the globe, but scale={self.scale} cuts columns: frames are mirrored there")
+        if self.walls and periodic != "none":
+            raise UserError(
+                f"{self.name}: data.walls=true: its frames go on beyond their borders (data.periodic={periodic}); leave "
+                f"data.walls out, or type data.periodic=none"
+            )
         if self._vectors_have_offsets():
             raise UserError(
                 f"{self.name}: data.vectors: these components hardly differ from a number that is not 0, they do not turn; "
@@ -377,7 +397,14 @@ class SRDataModule(L.LightningDataModule, ABC):
             movie.number = number
             self._check_shape(movie)
             whole = [n // self.scale * self.scale for n in movie.shape[2:]]
-            if self.crop is None and whole != list(movie.shape[2:]):
+            if whole == list(movie.shape[2:]):
+                continue
+            if self.walls:
+                raise UserError(
+                    f"{movie.name}: data.walls=true: frames of {printable_shape(movie.shape[2:])} are cut to "
+                    f"{printable_shape(whole)} for scale={self.scale}, without the wall at the end; leave data.walls out"
+                )
+            if self.crop is None:
                 cut[printable_shape(movie.shape[2:])] = printable_shape(whole)
         for size, rest in cut.items():
             self.choices.append(f"frames of {size} are cut to {rest} for scale={self.scale}")
