@@ -156,6 +156,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         """
         return None
 
+    def trajectory_names(self, split: str) -> list[str]:
+        """Return the names of the trajectories of a test split, in the order of its segments; [] where they have no names."""
+        return []
+
     def lr_statistics(self) -> LRStatistics | None:
         """Measure what upscaling compares LR frames with; None for LR frames that are made from HR. Known after setup."""
         return None

@@ -181,6 +181,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
     protocol |= {"members": members} if members else {}
+    if named := {split: names for split in data.test_splits if (names := data.trajectory_names(split))}:
+        protocol["test trajectories"] = named if len(named) > 1 else next(iter(named.values()))
     calibrations = {each.method: each.calibration for each in candidates if each.calibration is not None}
     if calibrations:
         protocol["calibration trajectories"] = next(iter(calibrations.values())).trajectories

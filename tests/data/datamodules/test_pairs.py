@@ -735,6 +735,8 @@ def test_energy_and_the_velocity_through_walls_are_scored(tmp_path: Path) -> Non
     assert rows["resnet"]["energy"] == pytest.approx(float((energy[0] / energy[1]).mean()), rel=1e-4)
     assert rows["resnet"]["wall_velocity"] == pytest.approx(float(walls.mean()), rel=1e-4)
     content = json.loads((tmp_path / "walls" / "results.json").read_text())
+    [name] = content["protocol"]["test trajectories"]
+    assert name.endswith("[103]")
     assert [one["columns"]["energy"] for one in content["curves"] if one["curve"] == "lead_time" and "energy" in one["columns"]]
     # Names tell that u and v are a vector, and nothing tells that the border is a wall.
     others = {row["method"]: row for row in plain["rows"] if row["variable"] == "all variables"}

@@ -292,6 +292,10 @@ class PairsDataModule(PairedDataModule):
         """The vectors whose energy is scored: those of `data.vectors`, or those that names tell."""
         return self.vectors or self._named_vectors
 
+    def trajectory_names(self, split: str) -> list[str]:
+        """Return the names of the trajectories that are tested on; one that is cut at gaps in time has a segment for each run."""
+        return [movie.name for movie in self._tested] if split == self.test_split_name else []
+
     def movies(self) -> list[Movie]:
         """Return the movies of HR, each with its LR frames."""
         self.offset = set_common_offset([movie.fine for movie in self.read])
