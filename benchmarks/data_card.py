@@ -155,6 +155,32 @@ PAGES = (
                 "drifts as the depth does.",
                 ("data=coarse", "data.family=bores", "data.variable=[h,u,v]"),
             ),
+            Section(
+                "gyre",
+                "Wind-driven ocean gyres with eddies, from qg-python, a solver of other authors (`pip install "
+                "'vsr-movies[solvers]'`). [Pairs](../../guides/pairs.md#ocean-eddies-of-another-solver) has the command of "
+                "a training run and its scores.\n\n"
+                "**Equations.** One and a half quasi-geostrophic layers on a square of side 1 with walls, for the stream "
+                "function `psi` and the potential vorticity `q` = Δψ - Fψ: q_t + r J(ψ, q) + ψ_x = -A Δ³ψ + W, and ψ = 0 "
+                "at the walls (Sakov & Oke 2008). F = 1600, r = 1e-5, and the curl of the wind is W(y) = -2π sin(2πy) "
+                "|sin(2πy)|, which drives two gyres. x points east and runs along the first axis of the arrays: frames "
+                "show east downwards and north to the right.\n\n"
+                "**Scheme.** Arakawa's Jacobian, five-point Laplacians, a direct solver for ψ, and the classical "
+                "Runge-Kutta method with steps of at most 120 cell sizes (0.83 time units on 144 cells) and at most 2.5. "
+                "The viscosity goes with the fourth power of the cell size: A = 2e-11 (96 / cells)⁴, which is 4.0e-12 on "
+                "144 cells, 6.3e-11 on 72 and 1.0e-9 on 36.\n\n"
+                "**Grid and frames.** `data.size` cells have one more grid point per side; frames leave out the last row "
+                "and column, which are walls, as the first ones are. A frame is taken every 10 time units. Each trajectory "
+                "begins with random waves on 48 cells, runs for 3000 time units there and for 500 on its own grid before "
+                "the first frame. `q` is mapped from -6e4 and 6e4 to 0 and 1.\n\n"
+                "**LR and HR.** HR is the fine run. LR is the coarse run, which begins anew every `data.window` frames "
+                "from the values of ψ at the points that both grids share, so that LR pixel k lies on HR pixel `scale` k; "
+                "`q` follows from ψ on each grid. There are no symmetries and no bed.\n\n"
+                "**Predictability.** The eddies are chaotic: 40 time units (4 frames) after its start, the mean squared "
+                "error of the coarse run's own points is 8% of the variance of `q`, and 15% after 90 (one trajectory). "
+                "There are no tables here, as the solver is an extra.",
+                command="vsr train data=coarse data.family=gyre data.variable=[q,psi]",
+            ),
         ),
         (2, 4),
     ),

@@ -175,6 +175,10 @@ def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Pat
         assert {"h", "h_q05", "h_q95"} <= set(found)
         for name, expected in (("h", mean), ("h_q05", low), ("h_q95", high)):
             np.testing.assert_allclose(found[name], expected, atol=1e-5)
+        around = "end of the calibrated 90% interval around the output of the network"
+        assert found.h.attrs == {}
+        assert found.h_q05.attrs == {"long_name": f"h, lower {around}"}
+        assert found.h_q95.attrs == {"long_name": f"h, upper {around}"}
     for more, message in [
         (["workers=2", f"calibration={calibration}", "output=o.zarr"], "not with workers; leave workers out"),
         (["calibration=none.json"], "calibration=none.json: "),

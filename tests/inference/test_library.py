@@ -108,3 +108,17 @@ def test_a_class_of_a_notebook_is_refused() -> None:
 )
 def test_values_in_hydras_grammar(value: Any, text: str) -> None:
     assert override_text(value) == text
+
+
+def test_a_plugin_brings_its_own_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "brings_of_test"
+    (package / "conf" / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("from vsr.models.plain import Plain\n\n\nclass Brought(Plain):\n    pass\n")
+    (package / "conf" / "model" / "brought.yaml").write_text("_target_: brings_of_test.Brought\nwidth: 4\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match="model=brought: no such config"):
+        vsr.fit("brought", WAVES, folder=tmp_path / "run", **QUICK)
+    run = vsr.fit("brought", WAVES, folder=tmp_path / "run", plugins=["brings_of_test"], **QUICK)
+    assert run.rows[-1]["method"] == "brought"
+    assert run.results["config"]["model"]["width"] == 4
+    assert run.upscale(np.zeros((8, 8), np.float32)).shape == (16, 16)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import vsr
 from tests.conftest import Script
+from tests.fakes import upscale_here
 from vsr.errors import UserError
 from vsr.models.residual import StandardizedResidual
 
@@ -95,6 +96,7 @@ def test_a_file_has_a_dimension_of_members_or_arrays_of_statistics(checkpoint: P
     with xarray.open_dataset(tmp_path / "all.nc") as file:
         assert file.h.dims == ("time", "member", "lat", "lon")
         assert file.member.values.tolist() == [1, 2, 3, 4]
+        assert file.member.attrs == {"standard_name": "realization", "long_name": "number of the member", "units": "1"}
         np.testing.assert_allclose(file.h.transpose(*found.dims).values, found.values, rtol=0, atol=1e-4)
         assert np.load(tmp_path / "all.npy").shape == file.h.shape
         np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), file.h.mean("member").values, atol=1e-4)
@@ -103,6 +105,9 @@ def test_a_file_has_a_dimension_of_members_or_arrays_of_statistics(checkpoint: P
         np.testing.assert_allclose(file.h_std.values, found.std("member", ddof=1).values, atol=1e-4)
         assert file.h_std.attrs["units"] == "m"
         assert file.h_std.attrs["cell_methods"] == "realization: standard_deviation"
+        assert file.h_std.attrs["long_name"] == "h, standard deviation of 4 members"
+        assert file.h.attrs["long_name"] == "h, mean of 4 members"
+        assert file.h.attrs["cell_methods"] == "realization: mean"
     statistics = vsr.load(checkpoint, members=4).upscale(given_.h)
     assert statistics.statistic.values.tolist() == ["mean", "std"]
 
@@ -153,3 +158,19 @@ def test_an_ensemble_begins_as_the_network_that_it_starts_from(tmp_path: Path) -
     np.testing.assert_allclose(ensemble.upscale(movie[:5, :12, :12]), expected, atol=1e-6)
     members = vsr.load(ensemble.checkpoint, members=3, keep="members").upscale(movie[:5, :12, :12])
     np.testing.assert_allclose(members, np.broadcast_to(expected, members.shape), atol=1e-6)
+
+
+def test_each_kept_array_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
+    values = 300 + np.random.default_rng(0).random((2, 9, 10))
+    attrs = {"units": "m", "long_name": "depth", "cell_methods": "time: mean"}
+    xarray.DataArray(values, dims=("time", "y", "x"), name="h", attrs=attrs).to_netcdf(tmp_path / "lr.nc")
+    typed = [f"checkpoint={checkpoint}", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "members=19", "guard=off"]
+    with xarray.open_dataset(upscale_here([*typed, "keep=[q05,std,q50]"])) as found:
+        said = {name: array.attrs["long_name"] for name, array in found.items()}
+        methods = {name: array.attrs["cell_methods"] for name, array in found.items()}
+    assert said == {
+        "h_q05": "depth, 5% quantile of 19 members",
+        "h_std": "depth, standard deviation of 19 members",
+        "h_q50": "depth, 50% quantile of 19 members",
+    }
+    assert methods == {"h_q05": "time: mean", "h_std": "time: mean realization: standard_deviation", "h_q50": "time: mean"}

@@ -437,3 +437,43 @@ def test_options_are_reported(checkpoints: dict[str, Path], tmp_path: Path, capl
     assert "precision bf16 against fp32" in said
     assert "trained on -10 to 10" in said
     assert "what lies beyond the ends is made up" in said
+
+
+def test_gaps_that_stay_are_counted_in_one_note(
+    checkpoints: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    movie = fields()
+    movie[2:5, 3, :7] = np.nan
+    np.save(tmp_path / "a.npy", movie)
+    np.save(tmp_path / "whole.npy", fields())
+    for name, model in (("a", "fields"), ("a", "movie"), ("whole", "fields")):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            made = upscale_here(
+                [
+                    f"checkpoint={checkpoints[model]}",
+                    f"input={tmp_path}/{name}.npy",
+                    f"output={tmp_path}/{model}_{name}.npy",
+                    "axes=tyx",
+                ]
+            )
+        told = [record.getMessage() for record in caplog.records if "have NaN" in record.getMessage()]
+        note = "note      3 of 9 frames have NaN in LR, 0.83 % of all pixels: the result is NaN there, too"
+        assert told == ([note] if name == "a" else [])
+        assert np.isnan(np.load(made)).sum() == (3 * 7 * 4 if name == "a" else 0)
+    with caplog.at_level(logging.INFO):
+        vsr.load(checkpoints["fields"]).upscale(movie)
+    assert "3 of 9 frames have NaN in LR" in caplog.text
+
+
+def test_history_names_the_input_and_the_command(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    labelled(tmp_path / "a.nc")
+    typed = [f"checkpoint={checkpoints['fields']}", f"input={tmp_path}/a.nc", "ends=reflect", "guard=off", "tile=8"]
+    made = upscale_here([*typed, f"output={tmp_path}/b.nc", "frames=[2,5]"])
+    with xarray.open_dataset(made) as found:
+        first, *others = found.attrs["history"].splitlines()
+    assert first.startswith("vsr ")
+    assert "fsrcnn x2 (checkpoint " in first
+    assert first.endswith('): vsr upscale checkpoint=best.ckpt input=a.nc ends=reflect guard=off "frames=[2,5]"')
+    assert str(tmp_path) not in first
+    assert not others

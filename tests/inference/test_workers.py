@@ -67,6 +67,7 @@ def test_workers_give_the_store_of_one_process(
     archive: Path,
     model: str,
     version: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     if version == 3:
         again = xarray.open_zarr(archive).load()
@@ -74,7 +75,9 @@ def test_workers_give_the_store_of_one_process(
         again.drop_encoding().to_zarr(archive, zarr_format=3, consolidated=False)
     network = f"checkpoint={checkpoints.get(model, model)}"
     whole = upscale_here(typed(archive, "whole.zarr", network))
-    parts = upscale_here(typed(archive, "parts.zarr", network, "workers=1"))
+    with caplog.at_level(logging.INFO):
+        parts = upscale_here(typed(archive, "parts.zarr", network, "workers=1"))
+    assert "note      4 of 192 frames have NaN in LR, 0.69 % of all pixels: the result is NaN there, too" in caplog.text
     xarray.testing.assert_identical(xarray.open_zarr(whole).drop_attrs(), xarray.open_zarr(parts).drop_attrs())
     found = zarr.open_array(parts / "t", mode="r")
     assert found.metadata.zarr_format == version
@@ -172,6 +175,7 @@ def test_processes_share_the_work_and_their_number_changes_nothing(archive: Path
     one = upscale_here(typed(archive, "one.zarr", "workers=1"))
     done = script("upscale", *typed(archive, "two.zarr", "workers=2"))
     assert done.returncode == 0, done.stderr
+    assert "note      4 of 192 frames have NaN in LR, 0.69 % of all pixels: the result is NaN there, too" in done.stdout
     assert files_below(one) == files_below(archive.parent / "two.zarr")
 
 

@@ -28,6 +28,7 @@ TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
 SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution", "nyquist_coherence"}
 VORTICITY = {"vorticity_rmse", "enstrophy"}
 ENSEMBLES = {name for name, one in DEFINITIONS.items() if one.group == "uncertainty"}  # with members alone
+ELSEWHERE = ENSEMBLES | {"energy", "wall_velocity"}  # of several variables together
 
 
 def movie(frames: int, seed: int, size: tuple[int, int] = (20, 24), channels: int = 1) -> Tensor:
@@ -74,8 +75,8 @@ def test_the_facts_decide_which_scores_there_are(changed: dict[str, object], mis
     metrics = scored(movie(9, 1), movie(9, 2), data=replace(DATA, **changed))  # type: ignore[arg-type]
     found = {"frame": list(metrics.frames()), "segment": list(metrics.segments())}
     for per, names in found.items():
-        assert names == [name for name, known in DEFINITIONS.items() if known.per == per and name not in missing | ENSEMBLES]
-    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in missing | ENSEMBLES]
+        assert names == [name for name, known in DEFINITIONS.items() if known.per == per and name not in missing | ELSEWHERE]
+    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in missing | ELSEWHERE]
     assert ("temporal_spectrum" in metrics.curves()) == ("temporal_lsd" not in missing)
     for names in found.values():
         assert all(np.isfinite({**metrics.frames(), **metrics.segments()}[name]).all() for name in names)
@@ -184,7 +185,7 @@ def test_masked_pixels_leave_what_needs_whole_frames() -> None:
     metrics = MetricCollection(DATA)
     metrics.update(sr, hr, mask, lr=degraded(hr))
     gone = SPECTRA | VORTICITY | {"consistency", "temporal_lsd"}
-    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in gone | ENSEMBLES]
+    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in gone | ELSEWHERE]
     assert not metrics.curves()
 
 
@@ -242,7 +243,7 @@ def test_a_prediction_that_is_not_finite_is_not_hidden() -> None:
     sr, hr = movie(9, 1), movie(9, 2)
     sr[0, 0, 4, 7, 7] = torch.nan
     metrics = scored(sr, hr)
-    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in ENSEMBLES]
+    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in ELSEWHERE]
     for name, column in metrics.frames().items():
         assert np.isnan(column).tolist() == [False] * 4 + [True] + [False] * 4, name
     for name, column in metrics.segments().items():

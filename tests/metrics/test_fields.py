@@ -14,7 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from vsr.geometry import PixelGrid
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import QUANTILES
-from vsr.metrics.fields import FramePair
+from vsr.metrics.fields import FramePair, VectorScores
 
 DATA = DataProperties(scale=2, bounds=(-10.0, 10.0), window=(0, 0, 0), movie=False)
 RANGE = 20.0
@@ -244,3 +244,51 @@ def test_the_mask_weighs_pixels_in_every_mean_over_a_frame() -> None:
     known[1, :, :4, :9] = 0  # 11x11 windows that reach the gap: rows 2 and 3, columns 3 to 8
     expected = [np.average(windows[i].numpy(), weights=np.broadcast_to(known[i], windows[i].shape)) for i in range(3)]
     np.testing.assert_allclose(found["ssim"], expected, rtol=1e-5)
+
+
+def velocities_by_numpy(p: np.ndarray, y: np.ndarray, cut: int, w: np.ndarray) -> tuple[float, float]:
+    """Energy and wall velocity of one frame of physical components u (along x) and v, (2, H, W), with weights (H, W)."""
+    inner = np.s_[cut : -cut or None, cut : -cut or None]
+    energy = [np.average((x[0] ** 2 + x[1] ** 2)[inner] / 2, weights=w[inner]) for x in (p, y)]
+    normal = [*p[1, 0] ** 2, *p[1, -1] ** 2, *p[0, :, 0] ** 2, *p[0, :, -1] ** 2]
+    counts = [*w[0], *w[-1], *w[:, 0], *w[:, -1]]
+    speed = np.average(y[0] ** 2 + y[1] ** 2, weights=w)
+    return energy[0] / energy[1], np.sqrt(np.average(normal, weights=counts) / speed)
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_energy_and_wall_velocity_are_their_formulas(cut: int, weighted: bool) -> None:
+    sr, hr = pair(3)
+    bounds, channels = [(-2.0, 1.0), (0.0, 9.0), (-1.0, 3.0)], [2, 0]  # u is the last channel, v the first
+    weights = np.ones((3, 1, 24, 31), np.float32)
+    if weighted:
+        weights *= np.linspace(0.3, 1, 24, dtype=np.float32)[:, None]
+        weights[1, :, 20:, 5:9] = 0
+    scores = VectorScores([(2, 0)], bounds, (cut, cut), walls=True)
+    for part in (np.s_[:2], np.s_[2:]):  # clip by clip
+        scores.update(clip(sr[part]), clip(hr[part]), clip(weights[part]) if weighted else None)
+    low, size = (np.array([f(*bounds[i]) for i in channels])[:, None, None] for f in (lambda a, _: a, lambda a, b: b - a))
+    physical = [[frame[channels].astype(np.float64) * size + low for frame in frames] for frames in (sr, hr)]
+    expected = [velocities_by_numpy(p, y, cut, w[0].astype(np.float64)) for p, y, w in zip(*physical, weights, strict=True)]
+    found = scores.per_frame()
+    np.testing.assert_allclose(found["energy"], [energy for energy, _ in expected], rtol=2e-6)
+    np.testing.assert_allclose(found["wall_velocity"], [wall for _, wall in expected], rtol=2e-6)
+
+
+def test_velocities_without_walls_or_without_the_border_have_no_wall_velocity() -> None:
+    sr, hr = pair(2)
+    bounds = [(-1.0, 1.0)] * 2
+    without = VectorScores([(0, 1)], bounds, (4, 4), walls=False)
+    without.update(clip(sr), clip(hr))
+    assert list(without.per_frame()) == ["energy"]
+    lost = VectorScores([(0, 1)], bounds, (4, 4), walls=True)
+    lost.update(clip(sr[..., 2:-2, 2:-2]), clip(hr))  # of a network that loses two pixels at each side
+    assert lost.per_frame()["wall_velocity"].isnan().all()
+    torch.testing.assert_close(lost.per_frame()["energy"], without.per_frame()["energy"])
+    still = VectorScores([(0, 1)], bounds, (0, 0), walls=True)
+    still.update(clip(sr), clip(np.full_like(hr, 0.5)))  # the truth is at rest
+    assert all(column.isnan().all() for column in still.per_frame().values())
+    both = VectorScores([(0, 1), (1, 0)], bounds, (4, 4), walls=False)  # the mean of two vectors of one energy
+    both.update(clip(sr), clip(hr))
+    torch.testing.assert_close(both.per_frame()["energy"], without.per_frame()["energy"])

@@ -10,7 +10,7 @@ from vsr.config import CONF
 from vsr.config.overrides import typed_argument
 
 # Keys of a data config that do not change the frames.
-HANDLING = ("cache", "memory", "max_bytes", "geostrophic")
+HANDLING = ("cache", "memory", "max_bytes", "geostrophic", "walls")
 
 
 def data_arguments(data: DictConfig) -> str:

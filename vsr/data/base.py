@@ -85,6 +85,7 @@ class SRDataModule(SplitLoaders, ABC):
     vectors: tuple[tuple[int, int], ...] = ()  # channels (u, v) of vectors; see declare_vectors()
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
+    walls = False  # the outermost rows and columns are walls, which no velocity crosses; see declare_walls()
     # What networks see beside the variables; docs/guides/earth-fields.md.
     inputs: tuple[str, ...] = ()  # words of INPUT_PLANES
     lr_variables: tuple[str, ...] = ()  # names of the variables that only LR has, `Movie.further`
@@ -144,6 +145,10 @@ class SRDataModule(SplitLoaders, ABC):
         """
         return None
 
+    def trajectory_names(self, split: str) -> list[str]:
+        """Return the names of the trajectories of a test split, in the order of its segments; [] where they have no names."""
+        return []
+
     def lr_statistics(self) -> LRStatistics | None:
         """Measure what upscaling compares LR frames with; None for LR frames that are made from HR. Known after setup."""
         return None
@@ -192,6 +197,20 @@ class SRDataModule(SplitLoaders, ABC):
         """
         if given:
             self.vectors = parse_vectors(given, self.variables, self.name)
+
+    def declare_walls(self, given: bool | None) -> None:
+        """Set `walls` from what the user gives; call this after the vectors are known. Raises UserError if there are none."""
+        if given and not self.scored_vectors:
+            raise UserError(
+                f"{self.name}: data.walls=true: is for velocities, and no two variables are known to be components of one; type "
+                f"data.vectors=[[u,v]] with their names"
+            )
+        self.walls = bool(given)
+
+    @property
+    def scored_vectors(self) -> tuple[tuple[int, int], ...]:
+        """The vectors whose energy is scored: channels (u, v) of each."""
+        return self.vectors
 
     def use_static_fields(self, fields: Sequence[StaticField]) -> None:
         """Take static fields in place of those of the config; call this before setup. Raises UserError if there cannot be any."""
@@ -275,7 +294,14 @@ class SRDataModule(SplitLoaders, ABC):
             movie.number = number
             check_movie_shape(movie, self.variables, self.min_frames, self.scale, self.crop)
             whole = [n // self.scale * self.scale for n in movie.shape[2:]]
-            if self.crop is None and whole != list(movie.shape[2:]):
+            if whole == list(movie.shape[2:]):
+                continue
+            if self.walls:
+                raise UserError(
+                    f"{movie.name}: data.walls=true: frames of {printable_shape(movie.shape[2:])} are cut to "
+                    f"{printable_shape(whole)} for scale={self.scale}, without the wall at the end; leave data.walls out"
+                )
+            if self.crop is None:
                 cut[printable_shape(movie.shape[2:])] = printable_shape(whole)
         for size, rest in cut.items():
             self.choices.append(f"frames of {size} are cut to {rest} for scale={self.scale}")
@@ -307,6 +333,11 @@ class SRDataModule(SplitLoaders, ABC):
             offset=self.offset,
         )
         self.choices += [] if choice is None else [choice]
+        if self.walls and self.border.periodic != "none":
+            raise UserError(
+                f"{self.name}: data.walls=true: its frames go on beyond their borders (data.periodic={self.border.periodic}); "
+                f"leave data.walls out, or type data.periodic=none"
+            )
         self.degradation = with_border(self.degradation, self.border)
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:

@@ -39,6 +39,7 @@ from vsr.inference.out_of_distribution import FRAMES, PairsScore, out_of_distrib
 from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
+from vsr.metrics.fields import VectorScores
 from vsr.metrics.headline import headline_table
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.cost import count_parameters
@@ -180,6 +181,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
     protocol |= {"members": members} if members else {}
+    if named := {split: names for split in data.test_splits if (names := data.trajectory_names(split))}:
+        protocol["test trajectories"] = named if len(named) > 1 else next(iter(named.values()))
     calibrations = {each.method: each.calibration for each in candidates if each.calibration is not None}
     if calibrations:
         protocol["calibration trajectories"] = next(iter(calibrations.values())).trajectories
@@ -315,6 +318,7 @@ def _score(
             module.collections = {
                 split: [MetricCollection(each, values, drawn) for each in known] for split, known in properties.items()
             }
+            module.vector_scores = _vector_scores(config, data)
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
             for split, each in module.collections.items():
                 lead, lead_unit = data.lead_times(split) or (None, "")
@@ -336,11 +340,11 @@ def _score(
                     for keys, metrics in zip(variable_keys(data.card), each, strict=True)
                 ]
                 if len(own) > 1:
-                    together = scores_over_variables([one.frames for one in own])
+                    together = scores_over_variables([one.frames for one in own]) | _frames_of(module.vector_scores.get(split))
                     keys = {"variable": ALL_VARIABLES, "unit": ""}
                     own.append(replace(own[0], keys=keys, frames=together, segments={}, curves={}))
                 found += own
-            module.collections, module.members, module.calibration = {}, 0, None
+            module.collections, module.vector_scores, module.members, module.calibration = {}, {}, 0, None
     parts = list(dict.fromkeys(one.part for one in found))
     return sorted(found, key=lambda one: (data.test_splits.index(one.split), parts.index(one.part)))
 
@@ -375,6 +379,23 @@ def _data_properties(
         ]
         for split in data.test_splits
     }
+
+
+def _vector_scores(config: DictConfig, data: SRDataModule) -> dict[str, VectorScores]:
+    """Return what scores the velocities of each test split; nothing for data without vectors."""
+    if not data.scored_vectors:
+        return {}
+    bounds = np.broadcast_to(np.reshape(np.array(data.bounds), (-1, 2)), (data.channels, 2)).tolist()
+    _, y, x = resolved_window(config)
+    return {split: VectorScores(data.scored_vectors, bounds, (y, x), data.walls) for split in data.test_splits}
+
+
+def _frames_of(scores: VectorScores | None) -> dict[str, np.ndarray]:
+    """Return the scores of velocities of all frames by name, (N,), over all processes; nothing without any."""
+    if scores is None:
+        return {}
+    with scores.sync_context():
+        return {name: column.cpu().numpy() for name, column in scores.per_frame().items()}
 
 
 def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ from vsr.inference.engine_choice import first_pixels
 from vsr.inference.inputs import check_zarr_target, open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.open_files import open_array, output_identity
+from vsr.inference.stream import Gaps
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import OutputProgress, identity_differences, replace_output, writing_errors
@@ -36,6 +39,7 @@ UNIT_BYTES = 1 << 26  # of SR frames, unless a block of the network is larger
 FEWEST_UNITS = 32  # of a short movie, so that workers end at about the same time
 TRIAL_PIXELS = 1 << 15  # LR pixels of a frame on which the time of a frame is estimated
 LIBRARIES = 450 << 20  # bytes that a process has in memory before it reads a frame
+GAPS = "gaps-"  # beginning of the names of files that count missing pixels, one for each process
 
 
 class Archive:
@@ -72,6 +76,7 @@ class Archive:
         self.template = replace(template, storage={**template.storage, "unit": self.frames})
         self.units_of_movie = -(-self.length // self.frames)
         self.count = self.movies * self.units_of_movie
+        self._gaps: dict[int, Gaps] = {}  # of units that are computed and not yet stored
         identity = output_identity(settings, given, self.upscaler)
         self.identity = json.loads(json.dumps({**identity, "layout": self.template.digest(), "torch": torch.__version__}))
 
@@ -141,6 +146,8 @@ class Archive:
         index = engine.window(start, stop, self.length)
         low, high = int(index.min()), int(index.max()) + 1
         lr = torch.from_numpy(np.stack(list(self.source.frames(movie, low, high))))
+        self._gaps[number] = Gaps()
+        self._gaps[number].add(lr[start - low : stop - low, : self.source.channels])
         blocks = []
         for first in range(start, stop, plan["block"]):
             last = min(first + plan["block"], stop)
@@ -160,11 +167,15 @@ class Archive:
         """Write the SR frames of a unit to the store, synced to disk."""
         movie, start, _ = self.span(number)
         self.parts.write(movie, start, frames)
+        if (gaps := self._gaps.pop(number)).pixels:
+            with (self.folder / f"{GAPS}{socket.gethostname()}-{os.getpid()}").open("a", encoding="utf-8") as file:
+                file.write(f"{number} {gaps.frames} {gaps.pixels}\n")
 
     def finish(self) -> None:
         """Move the complete store to the target, record that it is complete, and remove the folder of the units."""
         store = self.folder / "store"
         if store.exists():  # a process that was killed here may have moved it
+            self._log_gaps()
             for left in store.rglob("*.partial"):  # what was being written when a process was killed
                 left.unlink(missing_ok=True)
             with writing_errors(self.target):
@@ -175,6 +186,15 @@ class Archive:
         with writing_errors(self.target), suppress(FileNotFoundError):  # of the folder: another process has done it
             record_completion(self.target, WorkUnits(self.folder).plan["identity"])
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _log_gaps(self) -> None:
+        """Say how many pixels are missing, as the processes counted them."""
+        lines = [line.split() for path in self.folder.glob(f"{GAPS}*") for line in path.read_text(encoding="utf-8").splitlines()]
+        of_unit = {line[0]: (int(line[1]), int(line[2])) for line in lines if len(line) == 3}  # a unit may be done twice
+        gaps, pixels = Gaps(), self.source.height * self.source.width
+        gaps.frames, gaps.pixels = (sum(each[i] for each in of_unit.values()) for i in (0, 1))
+        if (told := gaps.describe(self.movies * self.length, pixels)) and not self.upscaler.knows_gaps:
+            log.info("note      %s", told)
 
     def describe(self, number: int) -> str:
         """Return the frames of a unit in words."""

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from vsr.config import CONF
 from vsr.config.compose import Composer
 from vsr.config.overrides import override_text
-from vsr.config.plugins import open_announced_plugins
+from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.errors import UserError
 from vsr.inference.upscaler import Array, Upscaler, load_upscaler
 from vsr.metrics.headline import headline_table
@@ -108,6 +108,7 @@ def fit(
     lines += [f"recipe={recipe}"] if isinstance(recipe, str) else [f"recipe.{key}={override_text(recipe[key])}" for key in recipe]
     lines += [f"{key}={override_text(value)}" for key, value in settings.items()]
     open_announced_plugins()
+    open_plugins(opened)  # before Hydra looks for configs: a package may have some of its own
     config = Composer(CONF.parent / "train.py", CONF).config([f"plugins=[{','.join(opened)}]", *lines, *overrides])
     place.mkdir(parents=True, exist_ok=True)
     try:

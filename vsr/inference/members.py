@@ -125,6 +125,21 @@ class MemberEngine:
         self.context, self.ends, self.calibration = engine.context, engine.ends, calibration
         self._noise = MemberNoise(network.noise_planes if network is not None else 0, count, seed)
 
+    def describe(self, word: str) -> str:
+        """Say what one of `kept` is."""
+        of = f"{self.count} members"
+        if word.isdecimal():
+            return f"member {word} of {of}"
+        if word in ("mean", "std"):
+            return f"{'mean' if word == 'mean' else 'standard deviation'} of {of}"
+        level = int(word[1:])
+        if self.calibration is None:
+            return f"{level}% quantile of {of}"
+        around = f"the mean of {of}" if self.count else "the output of the network"
+        if level == 50:
+            return f"middle of the calibrated intervals around {around}"
+        return f"{'lower' if level < 50 else 'upper'} end of the calibrated {abs(2 * level - 100)}% interval around {around}"
+
     def block(self, height: int, width: int) -> int:
         """Return the number of LR frames of `height` x `width` pixels that are computed at once."""
         return max(1, self.engine.block(height, width) // max(1, self.count))

@@ -7,22 +7,24 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from vsr.config.check import RUNTIMES
+from vsr.config.overrides import typed_argument
 from vsr.config.schema import UpscaleSchema
 from vsr.data.lr_statistics import SPACING
 from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.inputs import open_input_movie
+from vsr.inference.members import MemberEngine
 from vsr.inference.runtimes import runtime_version
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.upscaler import Upscaler
@@ -45,6 +47,10 @@ log = logging.getLogger(__name__)
 
 MOST_CLASSES = 32  # different whole numbers in a frame that may be classes
 UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
+# Keys that `history` does not name, and those whose files it names without their folders.
+UNSAID = (*UNIMPORTANT, "plugins", "output", "overwrite", "max_bytes", "page", "workers", "dry")
+OF_FILES = ("checkpoint", "static", "calibration")
+MEMBER = {"standard_name": "realization", "long_name": "number of the member", "units": "1"}
 
 
 UpscalerOf = Callable[[int], Upscaler]  # of the number of a movie in the input
@@ -206,7 +212,7 @@ def open_input_and_output(
         overwrite=settings.overwrite,
         frames=settings.frames,
         audio=settings.audio,
-        comment=_history(first),
+        comment=_history(settings, given, first),
         fps=None if settings.fps is None else Fraction(str(settings.fps)),
         **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
     )
@@ -266,10 +272,15 @@ def open_array_source(
         _check_spacing(movie, upscaler)
     add_planes = _input_planes(movie, _further_variables(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
-        movie, upscaler.scale, _history(upscaler), suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
+        movie,
+        upscaler.scale,
+        _history(settings, given, upscaler),
+        suffix=target.suffix,
+        alignment=upscaler.alignment,
+        offset=upscaler.offset,
     )
     if upscaler.members is not None:
-        template = _template_of_members(template, upscaler.members.kept)
+        template = _template_of_members(template, upscaler.members)
     notes = list(template.notes)
     trained_border = upscaler.trained.facts.get("border", "none")
     if upscaler.options.periodic is None and trained_border != "none" and movie.pixel_grid.cosines is None:
@@ -291,20 +302,21 @@ def open_array_source(
     return ArraySource(movie, lambda number: upscaler_of(number).offset, add_planes), template, notes
 
 
-def _template_of_members(template: OutputTemplate, kept: tuple[str, ...]) -> OutputTemplate:
+def _template_of_members(template: OutputTemplate, members: MemberEngine) -> OutputTemplate:
     """Describe an output file with what is kept of members: a dimension of members, or arrays of statistics.
 
     Args:
         template: The output file of a network without members.
-        kept: Names of the members (numbers) or of the statistics.
+        members: What computes them.
     """
+    kept = members.kept
     movies, channels, *sizes = template.shape
     shape = (movies, channels * len(kept), *sizes)
     attrs = template.attrs or ({},) * len(template.names)
     if kept[0].isdecimal() and len(template.names) == 1 and "c" not in template.axes:
         at = template.axes.index("y") if template.axes.index("y") < template.axes.index("x") else template.axes.index("x")
         dims = template.dims and (*template.dims[:at], "member", *template.dims[at:])
-        numbers = AuxiliaryField("member", ("member",), np.arange(1, len(kept) + 1, dtype=np.int32))
+        numbers = AuxiliaryField("member", ("member",), np.arange(1, len(kept) + 1, dtype=np.int32), MEMBER)
         fields = (*template.fields, numbers) if dims else template.fields
         return replace(template, axes=f"{template.axes[:at]}c{template.axes[at:]}", shape=shape, dims=dims, fields=fields)  # type: ignore[arg-type]
     if len(template.names) < channels or (len(kept) > 1 and load_format_writer(template.format).single_array):
@@ -316,10 +328,25 @@ def _template_of_members(template: OutputTemplate, kept: tuple[str, ...]) -> Out
     for word in kept:
         for name, own in zip(template.names, attrs, strict=True):
             names.append(name if word == "mean" else f"{name}_{f'member{word}' if word.isdecimal() else word}")
-            method = {"mean": "mean", "std": "standard_deviation"}.get(word)
-            methods = f"{own.get('cell_methods', '')} realization: {method}".strip()
-            described.append({**own, "cell_methods": methods} if method and template.attrs else dict(own))
+            described.append(_attributes_of_kept(own, name, word, members) if template.attrs else {})
     return replace(template, names=tuple(names), shape=shape, attrs=tuple(described) if template.attrs else ())  # type: ignore[arg-type]
+
+
+def _attributes_of_kept(own: Mapping[str, Any], name: str, word: str, members: MemberEngine) -> dict[str, Any]:
+    """Return the attributes of a variable with what is kept of members or of calibrated intervals.
+
+    Args:
+        own: The attributes of the variable.
+        name: Its name.
+        word: Name of the member or of the statistic.
+        members: What computes them.
+    """
+    if word == "mean" and not members.count:  # the output of the network
+        return dict(own)
+    found = {**own, "long_name": f"{own.get('long_name', name.rpartition('/')[2])}, {members.describe(word)}"}
+    if (method := {"mean": "mean", "std": "standard_deviation"}.get(word)) is not None:
+        found["cell_methods"] = f"{own.get('cell_methods', '')} realization: {method}".strip()
+    return found
 
 
 def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:
@@ -394,8 +421,24 @@ def _unit_of_training(upscaler: Upscaler, number: int) -> str:
     return str(units[number] if isinstance(units, list) else units)
 
 
-def _history(upscaler: Upscaler) -> str:
-    return f"vsr {__version__} upscale.py, {upscaler.name}"
+def _history(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> str:
+    """Return a line on this run: version, network, and the command without folders and without what does not change the result.
+
+    It has no date, as a run that was interrupted and continued writes the bytes of one that was not.
+    """
+    words = []
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if one.name == "input":
+            value = given.name
+        elif one.name in OF_FILES and value is not None:
+            value = [PurePath(str(each)).name for each in (value if isinstance(value, list) else [value])]
+            value = value[0] if len(value) == 1 else value
+        elif one.name in UNSAID or value == one.default:
+            continue
+        if value is not None:
+            words.append(typed_argument(one.name, value))
+    return f"vsr {__version__} upscale.py, {upscaler.name}: vsr upscale {' '.join(words)}"
 
 
 def _further_variables(settings: UpscaleSchema, given: Path, movie: ArrayMovie, upscaler: Upscaler) -> ArrayMovie | None:

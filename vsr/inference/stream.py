@@ -23,6 +23,31 @@ QUEUE_BLOCKS = 2  # blocks that wait between two threads
 FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block in progress)
 
 
+class Gaps:
+    """Count of LR pixels without a finite value, of which nothing can be made.
+
+    Attributes:
+        frames: Number of frames with such a pixel.
+        pixels: Number of such pixels; one that lacks one of several variables counts.
+    """
+
+    def __init__(self) -> None:
+        self.frames = self.pixels = 0
+
+    def add(self, lr: Tensor) -> None:
+        """Count those of LR frames (n, C, h, w)."""
+        missing = ~lr.isfinite().all(1)
+        self.frames += int(missing.flatten(1).any(1).sum())
+        self.pixels += int(missing.sum())
+
+    def describe(self, frames: int, pixels: int) -> str:
+        """Return a sentence on the gaps in so many frames of so many pixels each; "" without gaps."""
+        if not self.pixels:
+            return ""
+        share = 100 * self.pixels / (frames * pixels)
+        return f"{self.frames} of {frames} frames have NaN in LR, {share:.2g} % of all pixels: the result is NaN there, too"
+
+
 def read_stream_blocks(
     frames: Iterable[np.ndarray], start: int, *, base: int, context: int, block: int, ends: Ends
 ) -> Iterator[Tensor]:
@@ -68,6 +93,7 @@ def upscale_stream(
     on_first_block: Callable[[Tensor], None] | None = None,
     replacements: Mapping[int, Engine] | None = None,
     engine_of: Callable[[int], Engine] | None = None,
+    gaps: Gaps | None = None,
 ) -> int:
     """Compute all SR frames that the output still lacks, and complete the output.
 
@@ -82,6 +108,7 @@ def upscale_stream(
         on_first_block: Function that is called with the first block of LR frames, (n + 2 * context, C, h, w).
         engine_of: Function of the number of a movie that gives its own engine, of the same block and context; None: `engine`.
         replacements: Index of a movie -> the network that upscales this movie instead of `engine`. It must be a frame network.
+        gaps: Counts the missing pixels of the computed frames; None to count nothing.
 
     Returns:
         The number of computed frames.
@@ -110,6 +137,8 @@ def upscale_stream(
                 else:
                     sr = replacement(window[engine.context : len(window) - engine.context], first_frame=frame)
                 offset = source.offset(movie)
+                if gaps is not None:
+                    gaps.add(window[engine.context : len(window) - engine.context, : source.channels])
                 outgoing.put((sr.numpy(), engine.offset(offset) if isinstance(engine, MemberEngine) else offset))
                 computed += len(sr)
                 progress(len(sr))

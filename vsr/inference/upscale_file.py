@@ -32,7 +32,7 @@ from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text, why_no
 from vsr.inference.open_files import open_input_and_output
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import Source
-from vsr.inference.stream import upscale_stream
+from vsr.inference.stream import Gaps, upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie
@@ -180,12 +180,12 @@ def _upscale_one(
     upscaler_of, source, sink, notes = open_input_and_output(settings, given, target, upscaler, movie)
     upscaler = upscaler_of(0)
     with sink:
-        total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
+        total, gaps = None if None in source.lengths else sum(n for n in source.lengths if n is not None), Gaps()
         _log_plan(given, source, total, sink, upscaler, notes)
         try:
             replacements = {number: upscaler_of(number).linear for number in apply_ood_policy(source, upscaler, settings.guard)}
             with progress_bar(total, "upscaling", "frame", sink.done) as bar:
-                upscale_stream(
+                computed = upscale_stream(
                     source,
                     upscaler.members or upscaler.engine,
                     sink,
@@ -193,12 +193,15 @@ def _upscale_one(
                     lambda lr: _check_first_block(lr, upscaler),
                     replacements,
                     None if upscaler.members else lambda number: upscaler_of(number).engine,
+                    gaps,
                 )
         except UntransformableInput as error:
             raise UserError(f"{given}: {error}") from error
         except KeyboardInterrupt:
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
+    if (told := gaps.describe(computed, source.height * source.width)) and not upscaler.knows_gaps:
+        log.info("note      %s", told)
     log.info("result    %s", target)
     if show is not None:
         show(_preview(source, upscaler, movie, given, target, _judging_command(settings, given, upscaler)))

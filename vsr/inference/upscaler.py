@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from vsr.config.check import RUNTIMES
@@ -29,7 +31,7 @@ from vsr.inference.members import MemberEngine, read_calibration
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, PairsScore, out_of_distribution_clip_score
 from vsr.inference.runtimes import runtime_version
-from vsr.inference.stream import read_stream_blocks
+from vsr.inference.stream import Gaps, read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
 from vsr.io.readers.printable import printable_name, printable_shape
@@ -42,6 +44,8 @@ from vsr.models.linear import Linear
 from vsr.models.super_resolver import SuperResolver
 from vsr.training.build_network import build_from_node
 from vsr.version import __version__
+
+log = logging.getLogger(__name__)
 
 _rebuilding = threading.Lock()
 _rebuilt: dict[tuple[Any, ...], Upscaler] = {}  # the last upscaler that another process sent
@@ -150,6 +154,11 @@ class Upscaler:
     def any_values(self) -> bool:
         """True if the network takes values of any unit and range; see `Network.equivariant`."""
         return self.trained.any_values
+
+    @property
+    def knows_gaps(self) -> bool:
+        """True if data.mask=true was typed in training: gaps are no news then."""
+        return OmegaConf.select(self.trained.config, "data.mask") is True
 
     @property
     def is_linear(self) -> bool:
@@ -406,6 +415,10 @@ class Upscaler:
         frames = self._as_frames(movie)
         whose = f"a movie of {printable_shape(frames.shape[2:])}"
         nothing = dict.fromkeys("tyx", Coordinate("", None, {}))
+        gaps = Gaps()
+        gaps.add(frames)
+        if (told := gaps.describe(len(frames), frames[0, 0].numel())) and not self.knows_gaps:
+            log.info("note      %s", told)
         known, static = self.known_of(of or nothing, (frames.shape[2], frames.shape[3]), whose)
         if "time" in self.trained.layout.inputs:
             known["time"] = self.trained.facts["pairs"]["time"]["step"] * np.arange(len(frames))

@@ -201,6 +201,14 @@ DEFINITIONS: dict[str, Definition] = {
         source="Takamoto et al. 2022 (PDEBench cRMSE), normalised",
         function=lambda pair: pair.ratio(pair.mean(pair.error), pair.mean_deviation, AMPLITUDE_FLOOR),
     ),
+    "energy": Definition(
+        label="energy", better="one", group="physics",
+        text="mean kinetic energy (u^2 + v^2) / 2 of the frame, p over y; of several vectors, the mean",
+    ),
+    "wall_velocity": Definition(
+        label="wall velocity", better="low", group="physics",
+        text="RMS of the velocity normal to the outermost rows and columns, over the RMS speed of y; that of y is ideal",
+    ),
     "vorticity_rmse": Definition(
         label="vorticity RMSE", better="low", group="physics", needs="geostrophic",
         text="RMSE of the geostrophic vorticity (g/f) Laplacian h, over the truth's RMS",

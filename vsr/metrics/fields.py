@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,9 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.geometry import SQUARE, PixelGrid
+from vsr.geometry import SQUARE, PixelGrid, crop
 from vsr.metrics.base import FrameMetric
-from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, functions_of_definitions
+from vsr.metrics.definitions import (
+    AMPLITUDE_FLOOR,
+    DEFINITIONS,
+    HEADLINE_SCORES,
+    MSE_FLOOR,
+    QUANTILES,
+    functions_of_definitions,
+)
 from vsr.metrics.frames import metric_frames, metric_ratio
 from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
 from vsr.types import HRClips, HRFrames
@@ -45,6 +52,72 @@ class FieldScores(FrameMetric):
     def per_frame(self) -> dict[str, Tensor]:
         columns = super().per_frame()
         return {name: x for name, x in columns.items() if DEFINITIONS[name].needs != "geostrophic" or not x.isnan().all()}
+
+
+class VectorScores(FrameMetric):
+    """Scores of velocities: kinetic energy and, in basins with walls, the velocity through the walls.
+
+    Args:
+        vectors: Channels (u, v) of each vector along x and along y; scores are means over the vectors.
+        bounds: Physical values at 0 and 1 of the unit interval, for each channel.
+        window: (y, x) pixels per side that do not count for the energy.
+        walls: True if the outermost rows and columns are walls.
+    """
+
+    def __init__(
+        self,
+        vectors: Sequence[tuple[int, int]],
+        bounds: Sequence[Sequence[float]],
+        window: tuple[int, int],
+        walls: bool,
+    ) -> None:
+        super().__init__(("energy", "wall_velocity") if walls else ("energy",))
+        self.vectors, self.window, self.walls = tuple(vectors), window, walls
+        self.low, self.size = zip(*((float(low), float(high - low)) for low, high in bounds), strict=True)
+
+    def update(self, sr: Float[Tensor, "B C F h w"], hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
+        """Add whole clips in the unit interval.
+
+        Args:
+            sr: Predicted clips; they may lack rows and columns at the borders, and have no velocity through walls then.
+            hr: True clips.
+            mask: Weight of each HR pixel, 0 where it does not count; None for pixels that count alike.
+        """
+        top, side = ((large - small) // 2 for large, small in zip(hr.shape[-2:], sr.shape[-2:], strict=True))
+        y, x = self.window
+        inner = crop(sr, (0, y - top, x - side)), crop(hr, (0, y, x)), None if mask is None else crop(mask, (0, y, x))
+        columns = [self._mean_over_vectors(_energy_ratio, *inner)]
+        if self.walls:
+            through = self._mean_over_vectors(_wall_velocity, sr, hr, mask) if top == side == 0 else columns[0] * torch.nan
+            columns.append(through)
+        self.append_frames(torch.stack(columns, dim=1))
+
+    def _mean_over_vectors(self, score: Callable[..., Tensor], sr: HRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
+        """Return the mean over the vectors of a score of physical components (N, 2, H, W), their mask and their largest range."""
+        weight = None if mask is None else metric_frames(mask)
+        found = []
+        for pair in self.vectors:
+            low, size = (sr.new_tensor([each[i] for i in pair]).view(2, 1, 1) for each in (self.low, self.size))
+            p, y = (metric_frames(clips)[:, list(pair)] * size + low for clips in (sr, hr))
+            found.append(score(p, y, weight, float(size.max())))
+        return torch.stack(found).mean(0)
+
+
+def _energy_ratio(p: HRFrames, y: HRFrames, weight: FrameMask | None, size: float) -> Tensor:
+    """Return the kinetic energy of predicted over that of true velocities, (N,)."""
+    return metric_ratio(_mean(p.square(), weight), _mean(y.square(), weight), MSE_FLOOR * size**2)
+
+
+def _wall_velocity(p: HRFrames, y: HRFrames, weight: FrameMask | None, size: float) -> Tensor:
+    """Return the RMS of the velocity normal to the outermost rows and columns over the RMS speed of the truth, (N,)."""
+    along_x, along_y = p.unbind(1)
+    normal = torch.cat([along_y[:, [0, -1]].flatten(1), along_x[:, :, [0, -1]].flatten(1)], 1)
+    counts = None
+    if weight is not None:
+        rows = weight[:, 0]
+        counts = torch.cat([rows[:, [0, -1]].flatten(1), rows[:, :, [0, -1]].flatten(1)], 1)[:, None, None]
+    through = _mean(normal.square()[:, None, None], counts)
+    return metric_ratio(through, 2 * _mean(y.square(), weight), MSE_FLOOR * size**2).sqrt()
 
 
 class FramePair:

@@ -299,3 +299,16 @@ def test_members_of_one_forecast_are_told_to_be_an_easy_test(
     if told:
         assert "members.npy: the split 'test': " in warnings[0]
         assert "(frame 0 of " in warnings[0]
+
+
+def test_walls_are_refused_where_there_can_be_none(tmp_path: Path) -> None:
+    earth(tmp_path / "era5.nc").isel(lat=slice(1, None)).to_netcdf(tmp_path / "even.nc", engine="h5netcdf")
+    run = {"path": str(tmp_path / "era5.nc"), "walls": True, **COMMON}
+    with pytest.raises(UserError, match=r"era5.nc:.*: data.walls=true: frames of 25x48 are cut to 24x48 for scale=2, with"):
+        ClimateDataModule(**run).setup()
+    with pytest.raises(UserError, match=r"walls=true: its frames go on beyond their borders \(data.periodic=x\); leave"):
+        ClimateDataModule(**{**run, "path": str(tmp_path / "even.nc")}).setup()
+    with pytest.raises(UserError, match=r"data.walls=true: is for velocities, .* type data.vectors=\[\[u,v\]\]"):
+        ClimateDataModule(**run, variable=["t", "q"])
+    with pytest.raises(UserError, match="data.walls=true: is for a file; simulated flows go on at the opposite border"):
+        ClimateDataModule(walls=True, **COMMON)

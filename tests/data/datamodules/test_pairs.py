@@ -713,3 +713,48 @@ def test_calibrated_intervals_of_pairs_follow_the_lead_time(tmp_path: Path) -> N
         off = np.abs(half[k][..., None] - sizes[part]).min(-1)
         assert off.max() < 1e-3 * sizes[part].max() + 1e-5, k
     assert half[0].mean() != pytest.approx(half[-1].mean(), rel=1e-3)
+
+
+def test_energy_and_the_velocity_through_walls_are_scored(tmp_path: Path) -> None:
+    names = ("u", "h", "v")
+    files = [*write_pair(tmp_path, kind="node", names=names), f"data.variable=[{','.join(names)}]"]
+    train_here(tmp_path / "run", [*QUICK, *files, "model=resnet", "model.width=4", "model.blocks=1"])
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    again = [f"data.{file.removeprefix('data.')}" for file in files if not file.startswith("scale")]
+    plain = evaluate_here(tmp_path / "plain", [checkpoint])
+    found = evaluate_here(tmp_path / "walls", [checkpoint, "data=pairs", *again, "data.walls=true"])
+    rows = {row["method"]: row for row in found["rows"] if row["variable"] == "all variables"}
+    assert all(row["energy"] is None and row["wall_velocity"] is None for row in found["rows"] if row["variable"] in names)
+    made = upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "guard=off"])
+    with xarray.open_dataset(made, decode_times=False) as sr, xarray.open_dataset(tmp_path / "hr.nc", decode_times=False) as hr:
+        (u, v), (x, y) = ([side[name][3].values.astype(np.float64) for name in "uv"] for side in (sr, hr))
+    inner = np.s_[:, 2:-2, 2:-2]
+    energy = [((a**2 + b**2) / 2)[inner].mean((1, 2)) for a, b in ((u, v), (x, y))]
+    through = np.concatenate([v[:, 0], v[:, -1], u[:, :, 0], u[:, :, -1]], 1)
+    walls = np.sqrt((through**2).mean(1) / (x**2 + y**2).mean((1, 2)))
+    assert rows["resnet"]["energy"] == pytest.approx(float((energy[0] / energy[1]).mean()), rel=1e-4)
+    assert rows["resnet"]["wall_velocity"] == pytest.approx(float(walls.mean()), rel=1e-4)
+    content = json.loads((tmp_path / "walls" / "results.json").read_text())
+    [name] = content["protocol"]["test trajectories"]
+    assert name.endswith("[103]")
+    assert [one["columns"]["energy"] for one in content["curves"] if one["curve"] == "lead_time" and "energy" in one["columns"]]
+    # Names tell that u and v are a vector, and nothing tells that the border is a wall.
+    others = {row["method"]: row for row in plain["rows"] if row["variable"] == "all variables"}
+    assert others["resnet"]["energy"] == rows["resnet"]["energy"]
+    assert "wall_velocity" not in others["resnet"]
+    assert plain["protocol"]["data"] == found["protocol"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], r"data.walls=true: is for velocities, .*; type data.vectors=\[\[u,v\]\] with their names$"),
+        (["data.vectors=[[h,q]]"], r"data.vectors=\[\[h,q\]\]: q is none of the variables"),
+    ],
+)
+def test_walls_need_a_vector(more: list[str], message: str, tmp_path: Path) -> None:
+    files = [*write_pair(tmp_path, names=("h", "g")), "data.variable=[h,g]", "data.walls=true"]
+    with pytest.raises(UserError, match=message):
+        built([*files, *more])
+    data, *_ = built([*files, "data.vectors=[[h,g]]"])
+    assert data.scored_vectors == ((0, 1),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vsr.io.writers.coordinates import coordinate_period, refine_bounds, refine_
 from vsr.io.writers.template_from_movie import template_from_movie
 
 T, Y, X = 7, 4, 5
+PAIRS = REAL.parent.parent / "pairs"
 
 
 @given(start=st.floats(-1e3, 1e3), step=st.floats(-50, 50), length=st.integers(2, 9), scale=st.integers(1, 5))
@@ -177,6 +179,45 @@ def test_types_of_coordinates() -> None:
     assert refine_coordinates(np.arange(4, dtype=np.float32), 2).dtype == np.float32
     with pytest.raises(ValueError, match="no spacing"):
         refine_coordinates(np.zeros(1), 2)
+
+
+# How programs write the coordinate of a grid of n cells of an axis from a to b.
+WRITTEN = {
+    "node": lambda a, b, n: np.linspace(a, b, n),
+    "node by steps": lambda a, b, n: a + np.arange(n) * ((b - a) / (n - 1)),
+    "cell": lambda a, b, n: (np.arange(n) + 0.5) * ((b - a) / n) + a,
+    "cell by parts": lambda a, b, n: a + (np.arange(n) + 0.5) * (b - a) / n,
+    "cell linspace": lambda a, b, n: np.linspace(a + (b - a) / n / 2, b - (b - a) / n / 2, n),
+    "middles": lambda a, b, n: (np.linspace(a, b, n + 1)[1:] + np.linspace(a, b, n + 1)[:-1]) / 2,
+    "corner": lambda a, b, n: np.linspace(a, b, n, endpoint=False),
+}
+
+
+@pytest.mark.parametrize(("way", "least"), [(way, 1.0 if way in ("node", "cell") else 0.8) for way in WRITTEN])
+def test_an_even_grid_is_refined_to_the_last_bit_of_one_that_is_written_so(way: str, least: float) -> None:
+    """Where the coarse numbers cannot tell two ways apart, a few grids are written in another way than the fine one."""
+    found = []
+    for ends, count, scale in itertools.product(
+        ((0, 1e6), (0, 1), (0, 0.7), (-90, 90), (0, 2 * np.pi), (500, 1250.5)), (16, 30, 32, 48, 60, 144), (2, 3, 4, 8)
+    ):
+        origin: Any = {"node": "node", "corner": 0.0}.get(way.split()[0], (scale - 1) / 2)
+        coarse, fine = (WRITTEN[way](*ends, n) for n in (count, count * scale))
+        made = refine_coordinates(coarse, scale, origin=origin)
+        np.testing.assert_allclose(made, fine, rtol=1e-13, atol=1e-13 * ends[1])
+        found.append(np.array_equal(made, fine))
+        single = refine_coordinates(coarse.astype(np.float32), scale, origin=origin)
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, fine, rtol=3e-7, atol=3e-7 * ends[1])
+    assert np.mean(found) >= least
+
+
+def test_the_real_pair_has_the_coordinates_of_its_fine_file() -> None:
+    if not PAIRS.exists():
+        pytest.skip("the real pairs are not beside the project")
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(PAIRS / "coarse_32.nc") as coarse, xarray.open_dataset(PAIRS / "fine_128.nc") as fine:
+        for name in "yx":
+            np.testing.assert_array_equal(refine_coordinates(coarse[name].values, 4, origin="node"), fine[name].values)
 
 
 def climate(values: np.ndarray | None = None) -> Any:

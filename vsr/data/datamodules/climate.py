@@ -69,6 +69,7 @@ class ClimateDataModule(SRDataModule):
         frames: Frames of each movie to use: the first N, or [START,STOP], which leaves out a spin-up; None for all. Number of
             frames of each simulated trajectory; None for 10.
         max_bytes: Largest size in bytes, as float32, that a file may declare.
+        walls: True if the outermost rows and columns of a file are walls: the velocity of its vectors through them is scored.
         geostrophic: True if the file's field is the height of a fluid on a rotating plane, so that its vorticity is scored too.
         family: "tide" (hydraulic jumps in a tidal flow over hills), "bores" (collapsing columns of water), "turbulence"
             (rotating eddies), "strong_tide" (stronger forcing) or "thin_bores" (larger depth ratio).
@@ -99,6 +100,7 @@ class ClimateDataModule(SRDataModule):
         transform: TransformName | dict[str, TransformName] | None = None,
         vectors: list[list[str]] | None = None,
         periodic: Periodic | None = None,
+        walls: bool | None = None,
         lr_variable: str | list[str] | None = None,
         inputs: list[Word] | None = None,
         static: str | list[str] | None = None,
@@ -126,6 +128,8 @@ class ClimateDataModule(SRDataModule):
         fields = [static] if isinstance(static, str) else list(static or ())
         if path is None:
             self.crop = self.crop or False  # the size is typed, too
+            if walls:
+                raise UserError("data.walls=true: is for a file; simulated flows go on at the opposite border; leave it out")
             _check_simulated_inputs(lr_variable, self.inputs, fields)
             if frames is not None and not isinstance(frames, int):
                 raise UserError(f"data.frames={list(frames)}: is for a file; type data.frames=N for simulated trajectories")
@@ -157,6 +161,7 @@ class ClimateDataModule(SRDataModule):
         self.declare_transforms(transform)
         self._chosen_vectors = self._find_vectors() if vectors is None else []
         self.declare_vectors(self._chosen_vectors or vectors)
+        self.declare_walls(walls)
         options = {"axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
         self.lr_variables = self._open_further(path, lr_variable, options)
         self._given_fields = open_static_fields(fields)

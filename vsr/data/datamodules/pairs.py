@@ -24,6 +24,7 @@ from vsr.degradations.resize import skip_planes
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
 from vsr.geometry import Alignment, PixelGrid, is_cell
+from vsr.io.readers.joined import JoinedMovie
 from vsr.io.readers.paired import (
     Grid,
     Trajectory,
@@ -37,6 +38,7 @@ from vsr.io.readers.paired import (
 )
 from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.selection import frame_span
+from vsr.io.readers.variables import vectors_among
 from vsr.io.time_and_place import coordinates_of, time_and_place
 from vsr.models.base import INPUT_PLANES, OF_FRAMES
 from vsr.types import Movie, TransformName
@@ -196,6 +198,10 @@ class PairsDataModule(PairedDataModule):
             the HR training frames.
         transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
             {"q": "log"} transforms some of several variables. None for none.
+        vectors: Pairs of variables that are the components of vectors along x and along y, as in [["u", "v"]]: their energy is
+            scored, and `ensemble=true` of `vsr upscale` turns them. None for those that names and CF attributes tell, which are
+            scored alone.
+        walls: True if the outermost rows and columns of HR are walls: the velocity through them is scored. Needs a vector.
         frames: Frames of each trajectory to use: the first N, or [START,STOP].
         learn: Number of frames to learn from, or a share below 1; None for all trajectories that are not tested on.
         test: Number of frames to test on, or a share below 1; None for a fifth of the trajectories.
@@ -225,6 +231,8 @@ class PairsDataModule(PairedDataModule):
         inputs: list[Word] | None = None,
         bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
         transform: TransformName | dict[str, TransformName] | None = None,
+        vectors: list[list[str]] | None = None,
+        walls: bool | None = None,
         frames: int | list[int] | None = None,
         learn: float | None = None,
         test: float | None = None,
@@ -254,6 +262,9 @@ class PairsDataModule(PairedDataModule):
             raise UserError(
                 f"{self.name}: data.transform is for pairs whose LR pixels lie in the middle of their blocks; leave it out"
             )
+        self._named_vectors = self._find_vectors() if vectors is None else ()
+        self.declare_vectors(vectors)
+        self.declare_walls(walls)
         self.split = self._split(learn, test, val, gap)
 
     def _split(self, learn: float | None, test: float | None, val: float, gap: int) -> Split:
@@ -268,6 +279,22 @@ class PairsDataModule(PairedDataModule):
         test = float(sum(lengths[-tested:])) if test is None else test
         share = round(test * sum(lengths)) if test < 1 else test
         return Split(by="trajectory", learn=sum(lengths) - share if learn is None else learn, test=test, val=val)
+
+    def _find_vectors(self) -> tuple[tuple[int, int], ...]:
+        """Find the channels of the vectors that names and attributes in the files of HR tell."""
+        array = self.read[0].fine.array
+        reader = (array.parts[0] if isinstance(array, JoinedMovie) else array).reader
+        found = vectors_among(self.variables, [reader.details(name).attrs for name in self.variables])
+        return tuple((self.variables.index(u), self.variables.index(v)) for u, v in found)
+
+    @property
+    def scored_vectors(self) -> tuple[tuple[int, int], ...]:
+        """The vectors whose energy is scored: those of `data.vectors`, or those that names tell."""
+        return self.vectors or self._named_vectors
+
+    def trajectory_names(self, split: str) -> list[str]:
+        """Return the names of the trajectories that are tested on; one that is cut at gaps in time has a segment for each run."""
+        return [movie.name for movie in self._tested] if split == self.test_split_name else []
 
     def movies(self) -> list[Movie]:
         """Return the movies of HR, each with its LR frames."""

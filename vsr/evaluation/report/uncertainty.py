@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,17 @@ from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.definitions import ACTIVITIES, LEVELS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHOWN_MEMBERS = 3
-_CALIBRATION = (
-    "Left: where HR falls among the members; a level line is calibrated, a valley is too narrow, a hill too wide. Middle: spread "
-    "and error of the mean at each wavenumber, which are alike if calibrated, and the power of single members and of HR. Right: "
-    "pixels of HR inside the intervals, for quiet pixels (half of all), moderate ones and fronts (the most active tenth)."
+_RANKS = "Left: where HR falls among the members; a level line is calibrated, a valley is too narrow, a hill too wide. "
+_SPREAD = (
+    "Middle: spread and error of the mean at each wavenumber, which are alike if calibrated, and the power of single members and "
+    "of HR. "
+)
+_COVERED = (
+    "Right: pixels of HR inside the intervals, for quiet pixels (half of all), moderate ones and fronts (the most active tenth)."
 )
 _MEMBERS = "The middle frame: mean, three members and HR; the spread, the error of the mean, and where HR falls."
 
@@ -29,7 +33,7 @@ def distribution_figures(
 ) -> Iterator[tuple[str, Figure, str]]:
     """Yield kind, figure and caption of each figure of predicted distributions of a split; nothing without any."""
     if (figure := calibration_figure(methods, scale, pixels)) is not None:
-        yield "calibration", figure, _CALIBRATION
+        yield "calibration", figure, f"{_RANKS}{_SPREAD if len(figure.axes) > 2 else ''}{_COVERED}"
     for sample in samples:
         for name, members in sample.members.items():
             yield "members", members_figure(sample, name, members), _MEMBERS
@@ -37,6 +41,8 @@ def distribution_figures(
 
 def calibration_figure(methods: Mapping[str, MethodScores], scale: int | None, pixels: PixelGrid = SQUARE) -> Figure | None:
     """Plot ranks of the truth, spread and error over wavenumber, and coverage by activity; None without distributions.
+
+    Calibrated intervals have no spread over wavenumber: without members, there is no such panel.
 
     Args:
         methods: Scores of each method.
@@ -49,23 +55,15 @@ def calibration_figure(methods: Mapping[str, MethodScores], scale: int | None, p
     if not shown:
         return None
     styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
-    figure = Figure(figsize=(15, 3.8), layout="constrained")
-    ranks, spectrum, covered = figure.subplots(1, 3)
+    spectra = {name: curves["spread_spectrum"] for name, curves in shown.items() if "spread_spectrum" in curves}
+    panels = 3 if spectra else 2
+    figure = Figure(figsize=(5 * panels, 3.8), layout="constrained")
+    ranks, *between, covered = figure.subplots(1, panels)
     for name, curves in shown.items():
         share = curves["ranks"]["share"]
         ranks.plot(curves["ranks"]["rank"] / (len(share) - 1), share * len(share), label=style_label(name), **styles[name])
-        if (found := curves.get("spread_spectrum")) is not None:
-            look = styles[name] | {"linestyle": "-"}
-            spectrum.loglog(found["wavenumber"], found["error"], label=f"error of the mean, {style_label(name)}", **look)
-            spectrum.loglog(found["wavenumber"], found["spread"], label="spread of the members", **look | {"linestyle": "--"})
-            spectrum.loglog(found["wavenumber"], found["members"], label="members", **look | {"linestyle": ":"})
-    truth = next((curves["spread_spectrum"] for curves in shown.values() if "spread_spectrum" in curves), None)
-    if truth is not None:
-        spectrum.loglog(truth["wavenumber"], truth["hr"], color="black", linewidth=1.2, label="HR")
-        if scale is not None:
-            spectrum.axvline(0.5 / scale / pixels.side, color="0.8", linewidth=0.8, zorder=0)
-        spectrum.xaxis.set_minor_formatter("")
-        spectrum.legend(fontsize=7, frameon=False, loc="lower left")
+    for spectrum in between:
+        _plot_spread(spectrum, spectra, styles, scale, pixels)
     wide = 0.8 / len(shown)
     for i, (name, curves) in enumerate(shown.items()):
         at = np.arange(len(ACTIVITIES)) + (i - (len(shown) - 1) / 2) * wide
@@ -77,11 +75,32 @@ def calibration_figure(methods: Mapping[str, MethodScores], scale: int | None, p
         covered.axhline(level, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     ranks.axhline(1, color="0.8", linewidth=0.8, zorder=0)
     ranks.set(xlabel="rank of HR among the members, 0 to 1", ylabel="share of the pixels, 1 = calibrated", ylim=(0, None))
-    spectrum.set(xlabel=f"wavenumber (cycles per {pixels.unit})", ylabel="power, in the unit interval")
     covered.set(xticks=range(len(ACTIVITIES)), xticklabels=ACTIVITIES, ylabel="pixels inside intervals (%)", ylim=(0, 100))
     covered.set_yticks(LEVELS)
     figure.legend(*ranks.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     return figure
+
+
+def _plot_spread(
+    axis: Axes,
+    spectra: Mapping[str, Mapping[str, np.ndarray]],
+    styles: Mapping[str, Mapping[str, Any]],
+    scale: int | None,
+    pixels: PixelGrid,
+) -> None:
+    """Plot spread and error of the mean of ensembles over wavenumber, with the power of their members and of HR."""
+    for name, found in spectra.items():
+        look = {**styles[name], "linestyle": "-"}
+        axis.loglog(found["wavenumber"], found["error"], label=f"error of the mean, {style_label(name)}", **look)
+        axis.loglog(found["wavenumber"], found["spread"], label="spread of the members", **look | {"linestyle": "--"})
+        axis.loglog(found["wavenumber"], found["members"], label="members", **look | {"linestyle": ":"})
+    truth = next(iter(spectra.values()))
+    axis.loglog(truth["wavenumber"], truth["hr"], color="black", linewidth=1.2, label="HR")
+    if scale is not None:
+        axis.axvline(0.5 / scale / pixels.side, color="0.8", linewidth=0.8, zorder=0)
+    axis.xaxis.set_minor_formatter("")
+    axis.legend(fontsize=7, frameon=False, loc="lower left")
+    axis.set(xlabel=f"wavenumber (cycles per {pixels.unit})", ylabel="power, in the unit interval")
 
 
 def members_figure(sample: SampleFrames, method: str, members: np.ndarray) -> Figure:

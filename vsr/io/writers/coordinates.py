@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,8 @@ def refine_coordinates(
     `vsr.geometry.lr_position` says where pixels of the finer grid lie in the coarse grid. Between two coarse centres,
     coordinates are interpolated linearly. Before the first and after the last centre, they are extrapolated with the slope at
     that end. So uniform grids stay uniform, and stretched grids stay monotonic. Coordinates with several dimensions
-    (curvilinear grids) are refined along one axis after the other, which is bilinear.
+    (curvilinear grids) are refined along one axis after the other, which is bilinear. Coordinates of one dimension that are
+    even up to rounding are written in one of `WAYS`, so that they equal those of a file that is written so.
 
     Args:
         values: Numbers of any shape; integers become float64, floats keep their precision.
@@ -49,7 +50,10 @@ def refine_coordinates(
         with np.errstate(invalid="ignore"):
             jumps = bool((np.abs(steps) > period / 2).any())
             steps = np.where(np.abs(steps) > period / 2, (steps + period / 2) % period - period / 2, steps)
-    position = np.asarray(lr_position(length, scale, (scale - 1) / 2 if origin is None else origin))
+    origin = (scale - 1) / 2 if origin is None else origin
+    if values.ndim == 1 and not jumps and (even := _refine_even(values.astype(kept), scale, origin)) is not None:
+        return even.astype(kept)
+    position = np.asarray(lr_position(length, scale, origin))
     left = np.clip(np.floor(position).astype(int), 0, length - 2)
     fine = coarse[..., left] + (position - left) * steps[..., left]
     # A value beyond the last centre is measured from that centre: behind a jump, the step before it ends elsewhere.
@@ -59,6 +63,117 @@ def refine_coordinates(
         low = -period / 2 if np.nanmin(coarse) < 0 else 0.0
         fine = (fine - low) % period + low
     return np.moveaxis(fine, -1, axis).astype(kept)
+
+
+class _EvenAxis(NamedTuple):
+    """Evenly spaced coordinate: its numbers as they may stand in the program that wrote it.
+
+    Attributes:
+        size: Number of values.
+        first: The first value.
+        last: The last value.
+        step: Distance of two values.
+        low: Edge of the cell around the first value.
+        high: Edge of the cell around the last value.
+    """
+
+    size: int
+    first: float
+    last: float
+    step: float
+    low: float
+    high: float
+
+    @property
+    def number(self) -> np.ndarray:
+        """The numbers of the values, (size,)."""
+        return np.arange(self.size)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges of the cells around the values, (size + 1,)."""
+        return np.linspace(self.low, self.high, self.size + 1)
+
+
+# How programs write evenly spaced coordinates. The results differ in the last bits.
+WAYS: tuple[Callable[[_EvenAxis], np.ndarray], ...] = (
+    lambda axis: np.linspace(axis.first, axis.last, axis.size),
+    lambda axis: axis.low + (axis.number + 0.5) * axis.step,
+    lambda axis: axis.low + (axis.number + 0.5) * (axis.high - axis.low) / axis.size,
+    lambda axis: (axis.number + round(2 * axis.first / axis.step) / 2) * axis.step,
+    lambda axis: axis.first + axis.number * axis.step,
+    lambda axis: axis.first + axis.number * (axis.first + axis.step - axis.first),  # numpy.arange(first, end, step)
+    lambda axis: (axis.edges[1:] + axis.edges[:-1]) / 2,
+)
+
+
+def _refine_even(values: np.ndarray, scale: int, origin: Origin) -> np.ndarray | None:
+    """Refine an evenly spaced coordinate in the first of `WAYS` that gives the coarse values to the last bit.
+
+    Args:
+        values: Floats (N,).
+        scale: As in `refine_coordinates`.
+        origin: As in `refine_coordinates`.
+
+    Returns:
+        Values (N * scale,) in float64; those of `numpy.linspace` if no way gives the coarse ones, and None if they are not even
+        up to rounding.
+    """
+    count = len(values)
+    # A number in single precision stands for the shortest decimal that is rounded to it.
+    first, last = (float(str(value)) for value in values[[0, -1]])
+    step, unit = (last - first) / (count - 1), float(np.spacing(np.abs(values).max()))
+    rounding, uneven = 4 * unit, np.abs(np.linspace(first, last, count) - values).max()
+    if not (abs(step) > rounding and uneven <= count * unit):  # errors of numpy.arange grow
+        return None
+    plain = WAYS[0](_finer_axis(_even_axis(count, first, last, step, 0.0), scale, origin, 0.0))
+    # Where several ways give the coarse values: cells are rather written as parts of the whole, corners as multiples of a step.
+    before = {"node": 0, (scale - 1) / 2: 3}.get(origin, len(WAYS))
+    ways = (*WAYS[1:before], WAYS[0], *WAYS[max(1, before) :])
+    for tolerance in (rounding, 0.0):
+        coarse = _even_axis(count, first, last, step, tolerance)
+        fine = _finer_axis(coarse, scale, origin, tolerance)
+        for way in ways:
+            made = way(fine)
+            if np.array_equal(way(coarse).astype(values.dtype), values) and np.abs(made - plain).max() <= 2 * len(made) * unit:
+                return made
+    return plain if uneven <= rounding else None
+
+
+def _even_axis(count: int, first: float, last: float, step: float, tolerance: float) -> _EvenAxis:
+    """Return an axis with numbers that are as short as the tolerance allows."""
+    low, high = (_short(end, tolerance) for end in (first - step / 2, last + step / 2))
+    length = _short(count * step, tolerance)
+    return _EvenAxis(count, first, last, _short(length / count, tolerance / count), low, high)
+
+
+def _finer_axis(coarse: _EvenAxis, scale: int, origin: Origin, tolerance: float) -> _EvenAxis:
+    """Return the axis of `scale` times as many values that lie as `origin` says."""
+    count = coarse.size * scale
+    if origin == "node":
+        step = (coarse.last - coarse.first) / (count - 1)
+        return _even_axis(count, coarse.first, coarse.last, step, tolerance)
+    step = _short(_short(coarse.size * coarse.step, tolerance) / count, tolerance / count)
+    if origin == (scale - 1) / 2:  # the edges stay
+        ends = coarse.low + step / 2, coarse.high - step / 2
+        return _EvenAxis(count, _short(ends[0], tolerance), _short(ends[1], tolerance), step, coarse.low, coarse.high)
+    first, last = coarse.first - origin * step, coarse.last + (scale - 1 - origin) * step
+    return _even_axis(count, _short(first, tolerance), _short(last, tolerance), step, tolerance)
+
+
+def _short(value: float, tolerance: float) -> float:
+    """Return a short decimal, or a short part of pi, that is within the tolerance; the value itself if there is none.
+
+    Short decimals are so few that chance does not bring one that near.
+    """
+    if not tolerance or abs(value) <= tolerance:
+        return 0.0 if tolerance else value
+    digits = min(12, int(math.log10(abs(value) / tolerance)) - 2)
+    for unit in (1.0, math.pi) if digits > 0 else ():
+        short = float(f"{value / unit:.{digits}g}") * unit
+        if abs(short - value) <= tolerance:
+            return short
+    return value
 
 
 def refine_field(

@@ -15,6 +15,7 @@ from vsr.errors import UserError
 from vsr.geometry import Triple, crop
 from vsr.metrics.calibration import Calibration
 from vsr.metrics.collection import MetricCollection
+from vsr.metrics.fields import VectorScores
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network
@@ -98,6 +99,7 @@ class SRModule(SuperResolver, L.LightningModule):
         # Split -> scores of the last test, by name, of each variable.
         self.scored: dict[str, list[dict[str, Tensor]]] = {}
         self.collections: dict[str, list[MetricCollection]] = {}  # split -> all metrics of a detailed test, of each variable
+        self.vector_scores: dict[str, VectorScores] = {}  # split -> scores of velocities of a detailed test
         self._spread: SpreadFit | None = None  # of an ensemble, during a validation of a fit
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
@@ -295,6 +297,8 @@ class SRModule(SuperResolver, L.LightningModule):
         sr, members = self.predict_distribution(batch) if split in self.collections else (self.predict_clip(batch), None)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
+        if split in self.vector_scores:
+            self.vector_scores[split].update(sr, truth, batch.mask)
         _, y, x = self.window
         _, lost_y, lost_x = self.network.geometry.margin
         sr, truth = crop(sr, (0, y - lost_y, x - lost_x)), crop(truth, (0, y, x))
