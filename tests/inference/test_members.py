@@ -162,10 +162,10 @@ def test_an_ensemble_begins_as_the_network_that_it_starts_from(tmp_path: Path) -
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A Zarr store of two levels of 40 frames with a gap, each a movie of its own."""
-    values = 300 + np.random.default_rng(0).random((40, 2, 9, 10)).astype("<f4")
+    """A Zarr store of two levels of 22 frames with a gap, each a movie of its own."""
+    values = 300 + np.random.default_rng(0).random((22, 2, 9, 10)).astype("<f4")
     values[5, 1, :3] = np.nan
-    coords = {"time": np.arange(40) * 0.5, "lat": np.linspace(40.0, 48.0, 9), "lon": np.linspace(0.0, 9.0, 10)}
+    coords = {"time": np.arange(22) * 0.5, "lat": np.linspace(40.0, 48.0, 9), "lon": np.linspace(0.0, 9.0, 10)}
     array = xarray.DataArray(values, coords, ["time", "level", "lat", "lon"], name="h", attrs={"units": "m"})
     array.to_dataset().chunk(time=7).to_zarr(tmp_path / "in.zarr", zarr_format=3, consolidated=False)
     return tmp_path / "in.zarr"
@@ -181,8 +181,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("keep", ["members", "[mean,std,q50]"])
-@pytest.mark.parametrize("tile", ["null", 8])
+@pytest.mark.parametrize(("keep", "tile"), [("members", "null"), ("[mean,std,q50]", 8)])
 def test_workers_give_the_members_of_one_process(checkpoint: Path, archive: Path, keep: str, tile: object) -> None:
     command = ["members=4", f"keep={keep}", f"tile={tile}", "seed=3"]
     whole = upscale_here(typed(checkpoint, archive, "whole.zarr", *command))
@@ -224,13 +223,13 @@ def test_processes_and_a_cluster_give_the_members_of_one_process(checkpoint: Pat
 
 
 def test_another_seed_or_choice_is_another_output(checkpoint: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["members=3", "tile=8", "workers=1"]
+    command = ["members=3", "workers=1"]
     one = upscale_here(typed(checkpoint, archive, "one.zarr", *command))
     compute, calls = Engine.__call__, list[int]()
 
     def interrupted(self: Engine, lr: torch.Tensor, **options: Any) -> torch.Tensor:
         calls.append(len(lr))
-        if len(calls) > 14:
+        if len(calls) > 2:
             raise KeyboardInterrupt
         return compute(self, lr, **options)
 
