@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 from functools import partial
 from pathlib import Path
 
@@ -179,8 +180,12 @@ def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Pat
         assert found.h.attrs == {}
         assert found.h_q05.attrs == {"long_name": f"h, lower {around}"}
         assert found.h_q95.attrs == {"long_name": f"h, upper {around}"}
+    done = script(*given, f"calibration={calibration}", "output=sr.zarr", "workers=2")
+    assert done.returncode == 0, done.stderr
+    with xarray.open_dataset(tmp_path / "sr.nc") as one, xarray.open_zarr(tmp_path / "sr.zarr") as several:
+        for name in ("h", "h_q05", "h_q95"):
+            np.testing.assert_array_equal(several[name], one[name])
     for more, message in [
-        (["workers=2", f"calibration={calibration}", "output=o.zarr"], "not with workers; leave workers out"),
         (["calibration=none.json"], "calibration=none.json: "),
         (["guard=linear", f"calibration={calibration}", "output=o.nc"], "the linear filter has neither members nor intervals"),
     ]:
@@ -188,6 +193,25 @@ def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Pat
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "more"), [("network", {}), ("ensemble", {"members": 6, "keep": ["q10", "std"]})])
+def test_lazy_intervals_need_no_file_where_they_are_computed(
+    name: str, more: dict, runs: dict[str, Path], calibration: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("dask.array")
+    own = tmp_path / "own.json"
+    own.write_bytes(calibration.read_bytes())
+    network = vsr.load(runs[name], calibration=own, tile=9, **more)
+    lr = xarray.DataArray(np.random.default_rng(0).random((5, 12, 14)).astype(np.float32), dims=("time", "y", "x"), name="h")
+    lazy, expected = network.upscale(lr.chunk(time=(1, 3, 1), y=5)), network.upscale(lr)
+    stored = json.loads(own.read_text())
+    wider = {row: entry | {"widths": (2 * np.array(entry["widths"])).tolist()} for row, entry in stored.items()}
+    own.write_text(json.dumps(wider))
+    assert vsr.load(runs[name], calibration=own, tile=9, **more).upscale(lr.chunk(time=1)).data.name != lazy.data.name
+    own.unlink()
+    sent = pickle.loads(pickle.dumps(lazy))
+    xarray.testing.assert_identical(sent.compute(scheduler="synchronous"), expected)
 
 
 def test_the_checkpoint_has_the_factor_that_fits_the_spread_of_its_weights_to_validation_frames(runs: dict[str, Path]) -> None:

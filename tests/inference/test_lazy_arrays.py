@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import vsr
 from tests.fakes import TINY_CLIMATE, train_here
+from tests.inference.test_members import checkpoint  # noqa: F401  (a fixture)
 from vsr.errors import UserError
 from vsr.inference import lazy_arrays
 from vsr.inference.upscaler import Upscaler
@@ -84,6 +85,47 @@ def test_lazy_equals_eager_bit_for_bit(networks: dict[str, Path | str], number: 
         xarray.testing.assert_identical(found, expected)
 
     check()
+
+
+MEMBERS: list[dict[str, Any]] = [
+    {"members": 5, "keep": "members"},
+    {"members": 5, "keep": ("mean", "std"), "tile": 9},
+    {"members": 3, "keep": ("q50",), "memory": 1, "seed": 7, "periodic": "x"},
+]
+
+
+@pytest.mark.parametrize("option", range(len(MEMBERS)))
+def test_lazy_members_equal_eager_ones_bit_for_bit(checkpoint: Path, option: int) -> None:  # noqa: F811
+    network = vsr.load(checkpoint, **MEMBERS[option])
+
+    @settings(max_examples=8, deadline=None)
+    @given(movie=movies())
+    def check(movie: Any) -> None:
+        if "member" in movie.dims:
+            movie = movie.rename(member="level")
+        lazy = movie.vsr.upscale(network)
+        assert lazy_arrays.is_lazy(lazy.data)
+        expected = network.upscale(movie.compute())
+        assert lazy.dtype == expected.dtype
+        xarray.testing.assert_identical(lazy.compute(scheduler="synchronous"), expected)
+
+    check()
+
+
+@pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.long)])
+def test_other_schedulers_give_the_same_members(checkpoint: Path, scheduler: str, tmp_path: Path) -> None:  # noqa: F811
+    values = 300 + np.random.default_rng(0).random((3, 24, 20, 30)).astype("<f4")
+    movie = xarray.DataArray(values, dims=("level", "time", "y", "x"), name="u").to_dataset().chunk(time=1)
+    network = vsr.load(checkpoint, members=4, keep=("mean", "std"), tile=9)
+    finer, expected = movie.vsr.upscale(network), network.upscale(movie.u.compute())
+    assert finer.u.chunks[:2] == ((2,), (1, 1, 1))
+    import dask
+
+    with dask.config.set(scheduler=scheduler):
+        finer.to_zarr(tmp_path / "finer.zarr", zarr_format=2)
+    made = xarray.open_zarr(tmp_path / "finer.zarr")
+    assert made.statistic.values.tolist() == ["mean", "std"]
+    np.testing.assert_array_equal(made.u, expected)
 
 
 @pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.long)])

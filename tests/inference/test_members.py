@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +18,9 @@ import vsr
 from tests.conftest import Script
 from tests.fakes import upscale_here
 from vsr.errors import UserError
+from vsr.inference.engine import Engine
 from vsr.models.residual import StandardizedResidual
+from vsr.system.work_units import WorkUnits, units_folder
 
 WAVES = np.sin(np.arange(30)[:, None, None] * 0.3 + np.arange(24)[:, None] * 0.7) * np.cos(np.arange(24) * 0.7)
 
@@ -127,15 +133,13 @@ def test_what_cannot_be_kept_is_refused(checkpoint: Path, options: dict, message
         vsr.load(checkpoint, **options)
 
 
-def test_networks_without_noise_workers_and_videos_are_refused(checkpoint: Path, tmp_path: Path, script: Script) -> None:
+def test_networks_without_noise_and_files_of_one_array_are_refused(checkpoint: Path, tmp_path: Path, script: Script) -> None:
     with pytest.raises(UserError, match="members=4: this network is no ensemble; train one with vsr train members=2"):
         vsr.load("pretrained:field_x2", members=4)
     np.save(tmp_path / "lr.npy", 300 + np.zeros((4, 8, 8)))
     given_ = ["upscale", f"checkpoint={checkpoint}", "input=lr.npy", "axes=tyx", "members=4"]
-    done = script(*given_, "output=out.zarr", "workers=2")
-    assert done.returncode == 1
-    assert "members=4: not with workers; leave workers out" in done.stderr
     done = script(*given_)
+    assert done.returncode == 1
     assert "this output holds one array; type keep=members" in done.stderr
     assert not list(tmp_path.glob("*x2*"))
 
@@ -174,3 +178,164 @@ def test_each_kept_array_says_what_it_is(checkpoint: Path, tmp_path: Path) -> No
         "h_q50": "depth, 50% quantile of 19 members",
     }
     assert methods == {"h_q05": "time: mean", "h_std": "time: mean realization: standard_deviation", "h_q50": "time: mean"}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A Zarr store of two levels of 22 frames with a gap, each a movie of its own."""
+    values = 300 + np.random.default_rng(0).random((22, 2, 9, 10)).astype("<f4")
+    values[5, 1, :3] = np.nan
+    coords = {"time": np.arange(22) * 0.5, "lat": np.linspace(40.0, 48.0, 9), "lon": np.linspace(0.0, 9.0, 10)}
+    array = xarray.DataArray(values, coords, ["time", "level", "lat", "lon"], name="h", attrs={"units": "m"})
+    array.to_dataset().chunk(time=7).to_zarr(tmp_path / "in.zarr", zarr_format=3, consolidated=False)
+    return tmp_path / "in.zarr"
+
+
+def typed(checkpoint: Path, archive: Path, output: str, *more: str) -> list[str]:
+    given_ = [f"checkpoint={checkpoint}", f"input={archive}", f"output={archive.parent / output}", "select={level:all}"]
+    return [*given_, "guard=off", *more]
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file, by its path in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(("keep", "tile"), [("members", "null"), ("[mean,std,q50]", 8)])
+def test_workers_give_the_members_of_one_process(checkpoint: Path, archive: Path, keep: str, tile: object) -> None:
+    command = ["members=4", f"keep={keep}", f"tile={tile}", "seed=3"]
+    whole = upscale_here(typed(checkpoint, archive, "whole.zarr", *command))
+    parts = upscale_here(typed(checkpoint, archive, "parts.zarr", *command, "workers=1"))
+    with xarray.open_zarr(whole, consolidated=False) as expected, xarray.open_zarr(parts, consolidated=False) as found:
+        xarray.testing.assert_identical(found, expected)
+        assert np.isnan(found.h).any()
+        levels = found.h.isel(time=slice(6, 12)).transpose("level", ...)
+        assert float(abs(levels[0] - levels[1]).max()) > 1e-3
+        names = {"h"} if keep == "members" else {"h", "h_std", "h_q50"}
+        assert names == set(found.data_vars)
+        assert ("member" in found.h.dims) == (keep == "members")
+
+
+def test_the_first_movie_of_an_archive_is_the_lazy_result_of_xarray(checkpoint: Path, archive: Path) -> None:
+    pytest.importorskip("dask.array")
+    import vsr.xarray  # noqa: F401  (adds the accessor)
+
+    parts = upscale_here(typed(checkpoint, archive, "parts.zarr", "members=4", "keep=members", "workers=1"))
+    lazy = xarray.open_zarr(archive, consolidated=False).vsr.upscale(checkpoint, members=4, keep="members")
+    with xarray.open_zarr(parts, consolidated=False) as made:
+        assert lazy.h.dims == ("member", "time", "level", "lat", "lon")
+        first = made.h.isel(level=0).transpose("member", "time", "lat", "lon")
+        np.testing.assert_array_equal(lazy.h.isel(level=0), first)
+
+
+@pytest.mark.long
+def test_processes_and_a_cluster_give_the_members_of_one_process(checkpoint: Path, archive: Path, script: Script) -> None:
+    distributed = pytest.importorskip("distributed")
+    command = ["members=3", "keep=[mean,std]", "tile=8"]
+    one = upscale_here(typed(checkpoint, archive, "one.zarr", *command, "workers=1"))
+    done = script("upscale", *typed(checkpoint, archive, "two.zarr", *command, "workers=2"))
+    assert done.returncode == 0, done.stderr
+    assert files_below(one) == files_below(archive.parent / "two.zarr")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address.replace("tcp://", "dask://")
+        made = upscale_here(typed(checkpoint, archive, "cluster.zarr", *command, f"workers='{address}'"))
+    assert files_below(one) == files_below(made)
+
+
+def test_another_seed_or_choice_is_another_output(checkpoint: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["members=3", "workers=1"]
+    one = upscale_here(typed(checkpoint, archive, "one.zarr", *command))
+    compute, calls = Engine.__call__, list[int]()
+
+    def interrupted(self: Engine, lr: torch.Tensor, **options: Any) -> torch.Tensor:
+        calls.append(len(lr))
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return compute(self, lr, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            upscale_here(typed(checkpoint, archive, "again.zarr", *command))
+    others = {"seed=1": r"seed \(0, now 1\)", "keep=[mean]": "keep", "keep=members": "keep"}
+    for more, name in others.items():
+        with pytest.raises(UserError, match=f"left by a run with another {name}"):
+            upscale_here(typed(checkpoint, archive, "again.zarr", *command, more))
+    again = upscale_here(typed(checkpoint, archive, "again.zarr", *command))
+    assert files_below(one) == files_below(again)
+    for more, name in others.items():
+        with pytest.raises(UserError, match=rf"again\.zarr: exists, made with another {name}"):
+            upscale_here(typed(checkpoint, archive, "again.zarr", *command, more))
+    with pytest.raises(UserError, match="guard=linear: the linear filter has neither members nor intervals"):
+        upscale_here([*typed(checkpoint, archive, "none.zarr", *command)[:4], *command, "guard=linear"])
+
+
+def test_the_plan_counts_what_is_kept(checkpoint: Path, archive: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = {}
+    for more in ("members=null", "members=4", "members=40"):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            upscale_here(typed(checkpoint, archive, "out.zarr", "workers=1", "dry=true", "keep=members", more))
+        assert "the network alone with 1 worker(s)" in caplog.text
+        found = re.search(r"writes up to ([0-9.]+) (\w+), at most about ([0-9.]+) (\w+) of memory", caplog.text)
+        assert found is not None, caplog.text
+        said[more] = [float(found[i]) * {"KiB": 1, "MiB": 2**10}[found[i + 1]] for i in (1, 3)]
+    assert said["members=4"][0] == pytest.approx(4 * said["members=null"][0], rel=0.1)
+    assert said["members=40"][0] == pytest.approx(40 * said["members=null"][0], rel=0.1)
+    assert said["members=40"][1] > said["members=4"][1] > said["members=null"][1]
+
+
+def test_members_go_to_a_store_at_an_address(checkpoint: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.chdir(archive.parent)
+    memory = fsspec.filesystem("memory")
+    command = [f"checkpoint={checkpoint}", f"input={archive}", "select={level:0}", "guard=off", "members=3", "workers=1"]
+    try:
+        memory.store.clear()
+        for name, keep in {"all": "members", "some": "[mean,std]"}.items():
+            here = upscale_here([*command, f"keep={keep}", f"output={name}.zarr"])
+            upscale_here([*command, f"keep={keep}", f"output=memory://{name}.zarr"])
+            far = {path.removeprefix(f"/{name}.zarr/"): memory.cat_file(path) for path in memory.find(f"/{name}.zarr")}
+            assert far == files_below(here)
+    finally:
+        memory.store.clear()
+
+
+def test_many_files_have_members_of_their_own(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(2):
+        values = 300 + np.random.default_rng(number).random((3, 9, 10))
+        xarray.DataArray(values, dims=("time", "y", "x"), name="h").to_netcdf(folder / f"{number}.nc")
+    command = [f"checkpoint={checkpoint}", f"input={folder}/*.nc", "guard=off", "members=3"]
+    upscale_here([*command, f"output={tmp_path}/plain"])
+    upscale_here([*command, f"output={tmp_path}/finer", "workers=1"])
+    for name in ("0_x2.nc", "1_x2.nc"):
+        with xarray.open_dataset(tmp_path / "plain" / name) as expected, xarray.open_dataset(tmp_path / "finer" / name) as found:
+            assert set(found.data_vars) == {"h", "h_std"}
+            xarray.testing.assert_identical(found, expected)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "__call__", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            upscale_here([*command, f"output={tmp_path}/again", "workers=1"])
+    assert WorkUnits(units_folder(tmp_path / "again")).claim() == 0  # as if another command were at it
+    with pytest.raises(UserError, match=r"other processes write here, with other seed \(0, now 1\)"):
+        upscale_here([*command, f"output={tmp_path}/again", "workers=1", "seed=1"])
+
+
+def test_a_movie_that_has_members_already_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    forecasts = xarray.DataArray(300 + np.zeros((2, 3, 8, 9)), dims=("member", "time", "y", "x"), name="h")
+    network = vsr.load(checkpoint, members=3, keep="members")
+    for movie in (forecasts, forecasts.assign_coords(member=[0, 1]).isel(member=1)):
+        with pytest.raises(UserError, match=r'member: is in the movie already.*type movie\.rename\(member="of_lr"\) first'):
+            network.upscale(movie)
+    assert network.upscale(forecasts.rename(member="of_lr")).dims == ("member", "of_lr", "time", "y", "x")
+    forecasts.to_netcdf(tmp_path / "lr.nc")
+    command = [f"checkpoint={checkpoint}", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "guard=off", "members=3"]
+    with pytest.raises(UserError, match=r"keep=members: the input has members already.*type keep=\[mean,std\]"):
+        upscale_here([*command, "keep=members", "select={member:all}"])
+    assert not (tmp_path / "sr.nc").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -53,6 +56,19 @@ def test_noise_is_the_same_in_any_block_and_for_any_number_of_members(
     whole = MemberNoise(planes, 5, seed)(range(-8, 60), 3, 4).unflatten(1, (5, planes))
     some = MemberNoise(planes, members, seed)(range(first, first + count), 3, 4).unflatten(1, (members, planes))
     assert torch.equal(some, whole[first + 8 : first + 8 + count, :members])
+
+
+def test_threads_share_the_noise() -> None:
+    blocks = [(range(first, first + 3), 3, 4 + first % 2) for first in range(200)]
+    expected = [MemberNoise(4, 2, 0)(*block) for block in blocks]
+    before, shared = sys.getswitchinterval(), MemberNoise(4, 2, 0)
+    try:
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda block: shared(*block), blocks))
+    finally:
+        sys.setswitchinterval(before)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_noise_has_variance_1_and_the_same_correlation_in_time_in_training_and_in_use() -> None:

@@ -67,7 +67,7 @@ class Archive:
         self.upscaler_of, self.source, template, self.notes = open_array(settings, given, target, upscaler, movie, recorded)
         self.upscaler = self.upscaler_of(0)
         engine = self.upscaler.engine
-        self.block = engine.block(self.source.height, self.source.width)
+        self.block = (self.upscaler.members or engine).block(self.source.height, self.source.width)
         self.movies, self.length = template.shape[0], template.shape[2]
         bytes_of_frame = template.item * int(np.prod([template.shape[axis] for axis in (1, 3, 4)]))
         most = min(UNIT_BYTES // bytes_of_frame, self.movies * self.length // FEWEST_UNITS)
@@ -157,7 +157,10 @@ class Archive:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     def _network(self, movie: int, plan: dict[str, Any]) -> Callable[[torch.Tensor, int], np.ndarray]:
-        engine = self.upscaler_of(movie).engine
+        engine, members = self.upscaler_of(movie).engine, self.upscaler_of(movie).members
+        if members is not None:
+            before = movie * self.length  # one process counts the frames of all movies, and noise is that of a frame
+            return lambda window, first: members(window, first_frame=first, before=before).numpy()
         if movie not in plan["linear"]:
             return lambda window, first: engine(window, first_frame=first).numpy()
         linear: Engine = self.upscaler_of(movie).linear
@@ -210,8 +213,10 @@ class Archive:
         unit = self.template.data_bytes // total * self.frames
         # Frames are held as they are read, beside each other, and as the network sees them; a unit beside the results of layers,
         # and then as the library packs it: in pieces, and joined.
-        held = (2 if self.small_units else 1) * unit
-        memory = LIBRARIES + held + max(self.settings.memory << 20, 2 * unit) + 3 * (self.frames + context) * per_frame
+        size = self.source.height, self.source.width
+        members = 0 if self.upscaler.members is None else self.upscaler.members.held_bytes(*size)
+        held = members + (2 if self.small_units else 1) * unit + max(self.settings.memory << 20, 2 * unit)
+        memory = LIBRARIES + held + 3 * (self.frames + context) * per_frame
         read, written, needed = map(printable_bytes, (per_frame * total, self.template.data_bytes, memory))
         units = f"{self.count} unit{'s' * (self.count != 1)} of {self.frames}"
         return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {needed} of memory per worker"
@@ -223,16 +228,17 @@ class Archive:
             Seconds for a whole frame, in proportion to the pixels that the network sees, and what was computed, in words.
         """
         engine, size = self.upscaler.engine, (self.source.height, self.source.width)
+        network = self.upscaler.members or engine
         stop = min(self.block, self.length)
         index = engine.window(0, stop, self.length)
         lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))
         part = lr if self.upscaler.module.network.whole_frames else first_pixels(lr, TRIAL_PIXELS)
         height, width = part.shape[-2:]
-        engine(part[index])  # the first time takes memory, and opens what computes
+        network(part[index])  # the first time takes memory, and opens what computes
         times = []
         for _ in range(2):
             since = time.perf_counter()
-            engine(part[index])
+            network(part[index])
             times.append((time.perf_counter() - since) / stop)
         on = "a frame" if (height, width) == size else f"{height}x{width} of {size[0]}x{size[1]} pixels"
         return min(times) * engine.seen_pixels(*size) / engine.seen_pixels(height, width), on
@@ -261,8 +267,8 @@ class ManyFiles:
         self.notes: list[str] = []
         self.target, self.count, self.small_units = outputs[0].parent, len(inputs), False
         self.folder = units_folder(self.target)
-        about = {"checkpoint": upscaler.trained.sha256, "inputs": [str(path.resolve()) for path in inputs]}
-        self.identity = {**about, "outputs": [str(path.resolve()) for path in outputs]}
+        files = {"input": [str(path.resolve()) for path in inputs], "outputs": [str(path.resolve()) for path in outputs]}
+        self.identity = json.loads(json.dumps({**output_identity(settings, inputs[0], upscaler), **files}))
 
     def completed(self) -> bool:
         """Return True if all outputs are there, and are not to be made anew."""

@@ -182,9 +182,6 @@ def check_keys_for_workers(settings: UpscaleSchema) -> None:
     """Check that the settings do not contradict the key `workers`. Raises UserError."""
     if settings.page:
         raise UserError("page=true: is not made with workers; leave one of them out")
-    for key in ("members", "calibration"):
-        if getattr(settings, key) is not None:
-            raise UserError(f"{key}={getattr(settings, key)}: not with workers; leave workers out")
     if str(settings.workers).startswith("dask://") and find_spec("distributed") is None:
         raise UserError("workers=dask://...: needs Dask; type: pip install 'vsr-movies[dask]'")
 

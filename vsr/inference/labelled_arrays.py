@@ -45,8 +45,8 @@ def upscale_labelled(
         refined by `vsr.io.writers.coordinates.refine_field`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
-        UserError: If the dimensions of rows, columns or channels cannot be found, or the number or names of the channels do
-            not fit.
+        UserError: If the dimensions of rows, columns or channels cannot be found, if the number or names of the channels do
+            not fit, or if the movie has the dimension that `kept` adds.
     """
     import xarray
 
@@ -57,6 +57,9 @@ def upscale_labelled(
         finer = upscale_labelled(movie[name], scale, channels, upscale, alignment, variables, kept)
         return finer.to_dataset(name=name).assign_attrs(movie.attrs)
     letters = _dimensions_of(movie, channels)
+    first = (("member" if kept[0].isdecimal() else "statistic"),) if kept else ()
+    if taken := [name for name in first if name in (*movie.dims, *movie.coords)]:
+        raise UserError(f'{taken[0]}: is in the movie already, and keep adds it; type movie.rename({taken[0]}="of_lr") first')
     if variables and letters["c"] and (names := movie.coords.get(letters["c"][0])) is not None and names.dtype.kind in "UOT":
         given = [str(name) for name in names.values]
         _check_names(given, variables)
@@ -75,11 +78,7 @@ def upscale_labelled(
     coords = {
         name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
-    first: tuple[str, ...] = ()
-    if kept:
-        numbers = kept[0].isdecimal()
-        first = ("member" if numbers else "statistic",)
-        coords[first[0]] = xarray.Variable(first, [int(word) for word in kept] if numbers else list(kept))
+    coords |= {name: xarray.Variable(name, [int(word) for word in kept] if name == "member" else list(kept)) for name in first}
     result = xarray.DataArray(sr, coords, (*first, *ordered.dims), name=movie.name, attrs=movie.attrs)
     return result.transpose(*first, *movie.dims)
 

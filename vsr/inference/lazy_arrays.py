@@ -44,7 +44,8 @@ def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, 
         of: Coordinates "t", "y" and "x" of the movies.
 
     Returns:
-        A Dask array of SR frames with the same axes. A chunk holds whole frames of a movie, about as many as in the input.
+        A Dask array of SR frames with the same axes. A chunk holds whole frames of a movie, about as many as in the input. With
+        members or calibrated intervals, what is kept of them is a further first axis, whole in each chunk.
 
     Raises:
         UserError: If the network does not take such movies, or if they are empty.
@@ -72,12 +73,14 @@ def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, 
     if "time" in upscaler.trained.layout.inputs:
         known["time"] = upscaler.trained.facts["pairs"]["time"]["step"] * np.arange(length)
     engine, scale, dtype = alike.engine, upscaler.scale, np.dtype(output_dtype(movies.dtype, alike.offset))
-    block = engine.block(height, width)
-    frame_bytes = dtype.itemsize * channels * height * width * scale**2
+    kept = () if alike.members is None else (len(alike.members.kept),)
+    block = (alike.members or engine).block(height, width)
+    frame_bytes = dtype.itemsize * math.prod((*kept, channels, height, width)) * scale**2
     frames = min(max(movies.chunks[len(lead)]) if "t" in own else 1, CHUNK_BYTES // frame_bytes)
     frames = min(length, block * max(1, round(frames / block)))
     movies = movies.rechunk((1,) * len(lead) + ((frames,) if "t" in own else ()) + movies.shape[-len(axes.lstrip("t")) :])
-    name = f"vsr-upscale-{tokenize(movies.name, upscaler.name, str(upscaler.options), str(of), axes, frames)}"
+    intervals = "" if upscaler.calibration is None else str(upscaler.calibration.to_plain())
+    name = f"vsr-upscale-{tokenize(movies.name, upscaler.name, str(upscaler.options), intervals, str(of), axes, frames)}"
     shared, rest = f"{name}-network", (0,) * (len(axes) - 1)
 
     def key(of_array: str, place: tuple[int, ...], number: int) -> tuple[Any, ...]:
@@ -97,9 +100,11 @@ def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, 
                 least, most = int(index.min()), int(index.max())
             blocks = range(least // frames, most // frames + 1)
             inputs = [key(movies.name, place, each) for each in blocks]
-            graph[key(name, place, number)] = (_compute, shared, first, inputs, blocks[0] * frames, start, stop)
+            made = key(name, (*(0 for _ in kept), *place), number)
+            graph[made] = (_compute, shared, first, inputs, blocks[0] * frames, start, stop)
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[movies])
-    return da.Array(layers, name, (*movies.chunks[:-2], (height * scale,), (width * scale,)), dtype=dtype)
+    chunks = (*((size,) for size in kept), *movies.chunks[:-2], (height * scale,), (width * scale,))
+    return da.Array(layers, name, chunks, dtype=dtype)
 
 
 def _first_movie(movies: Any, axes: str) -> Any:
@@ -145,6 +150,7 @@ def _compute(work: _Work, first: np.ndarray | None, inputs: Sequence[np.ndarray]
     """Compute the SR frames start..stop-1 from consecutive chunks of LR frames, the first of which is frame `base`."""
     _share_cores()
     upscaler = work.upscaler if first is None else work.upscaler.for_frames(first)
+    network, members = upscaler.members or upscaler.engine, upscaler.members
     chunks, parts = [_frames(values, work.axes) for values in inputs], []
     held = np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
     for a in range(start, stop, work.block):
@@ -152,11 +158,14 @@ def _compute(work: _Work, first: np.ndarray | None, inputs: Sequence[np.ndarray]
         frames = upscaler.without_offset(held[index - base])
         known = {word: each[index] if word in OF_FRAMES else each for word, each in work.known.items()}
         lr = upscaler.add_planes(frames, known, None, work.static)
-        parts.append(upscaler.with_offset(upscaler.engine(lr, first_frame=a).numpy(), work.dtype))
+        parts.append(upscaler.with_offset(network(lr, first_frame=a).numpy(), work.dtype))
     sr = np.concatenate(parts) if len(parts) > 1 else parts[0]
     shape = inputs[0].shape
     lead, inner = shape[: -len(work.axes)], sr.shape[:1] if "t" in work.axes else ()
-    return sr.reshape(*lead, *inner, *(sr.shape[1:2] if "c" in work.axes else ()), *sr.shape[-2:])
+    if members is None:
+        return sr.reshape(*lead, *inner, *(sr.shape[1:2] if "c" in work.axes else ()), *sr.shape[-2:])
+    each = np.moveaxis(sr.reshape(len(sr), len(members.kept), -1, *sr.shape[-2:]), 1, 0)
+    return each.reshape(len(each), *lead, *inner, *(each.shape[2:3] if "c" in work.axes else ()), *sr.shape[-2:])
 
 
 def _share_cores() -> None:

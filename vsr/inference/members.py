@@ -144,19 +144,30 @@ class MemberEngine:
         """Return the number of LR frames of `height` x `width` pixels that are computed at once."""
         return max(1, self.engine.block(height, width) // max(1, self.count))
 
-    def __call__(self, lr: Tensor, *, first_frame: int = 0) -> Tensor:
+    def held_bytes(self, height: int, width: int) -> int:
+        """Estimate the bytes that a block of `height` x `width` pixels takes beside the intermediate results of layers."""
+        if not self.count:
+            return 0
+        frames = self.block(height, width)
+        members = 4 * frames * self.engine.channels  # of the network, consistent, joined, and with NaN
+        noise = 4 * (frames + 2 * self.context) + 2  # white, of frames, behind LR, and with a border
+        return 4 * height * width * self.engine.scale**2 * self.count * (members + noise)
+
+    def __call__(self, lr: Tensor, *, first_frame: int = 0, before: int = 0) -> Tensor:
         """Return what is kept of the members of a block of frames.
 
         Args:
             lr: LR frames (n + 2 * context, C, h, w), as `Engine` takes them.
             first_frame: Number in the movie of the first of the n frames, which decides on the noise.
+            before: Number of frames of the movies before this one in its file, which have noise of their own.
 
         Returns:
             (n, K C, H, W) in physical units: the channels of the first kept frame, of the second, and so on.
         """
         if not self.count:
             return self._calibrated(self.engine(lr, first_frame=first_frame).unsqueeze(1), lr)
-        frames = range(first_frame - self.context, first_frame - self.context + len(lr))
+        start = before + first_frame - self.context
+        frames = range(start, start + len(lr))
         sr = self.engine(lr, first_frame=first_frame, noise=self._noise(frames, *lr.shape[-2:]))
         members = sr[:, self.engine.channels :].unflatten(1, (-1, self.engine.channels))
         if self.calibration is not None:

@@ -184,8 +184,6 @@ def open_input_and_output(
     several = [f"{key}={value}" for key in ("members", "calibration") if (value := getattr(settings, key)) is not None]
     if movie is None and several:
         raise UserError(f"{several[0]}: for arrays, not for {given}; leave it out")
-    if settings.guard == "linear" and several:
-        raise UserError("guard=linear: the linear filter has neither members nor intervals; type guard=warn")
     recorded = interrupted_identity(target)
     if movie is not None:
         upscaler_of, source, template, notes = open_array(settings, given, target, upscaler, movie, recorded)
@@ -238,6 +236,8 @@ def open_array(
     Raises:
         UserError: If the array does not suit the network, or if an option is for videos.
     """
+    if settings.guard == "linear" and upscaler.options.several:
+        raise UserError("guard=linear: the linear filter has neither members nor intervals; type guard=warn")
     upscaler_of = upscaler_of_movies(upscaler, movie)
     opened = open_array_source(settings, given, target, upscaler_of, movie)
     if found := decided_engine(settings, given, target, upscaler_of(0), opened[0], recorded):
@@ -308,6 +308,9 @@ def _template_of_members(template: OutputTemplate, members: MemberEngine) -> Out
     Args:
         template: The output file of a network without members.
         members: What computes them.
+
+    Raises:
+        UserError: If a file of the format does not hold them, or if the input has a dimension "member".
     """
     kept = members.kept
     movies, channels, *sizes = template.shape
@@ -315,6 +318,8 @@ def _template_of_members(template: OutputTemplate, members: MemberEngine) -> Out
     attrs = template.attrs or ({},) * len(template.names)
     if kept[0].isdecimal() and len(template.names) == 1 and "c" not in template.axes:
         at = template.axes.index("y") if template.axes.index("y") < template.axes.index("x") else template.axes.index("x")
+        if "member" in (*(template.dims or ()), *(field.name for field in template.fields)):
+            raise UserError("keep=members: the input has members already, in which they would be lost; type keep=[mean,std]")
         dims = template.dims and (*template.dims[:at], "member", *template.dims[at:])
         numbers = AuxiliaryField("member", ("member",), np.arange(1, len(kept) + 1, dtype=np.int32), MEMBER)
         fields = (*template.fields, numbers) if dims else template.fields

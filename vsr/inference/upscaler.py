@@ -39,6 +39,7 @@ from vsr.io.static_fields import StaticField, open_fields_of_network, ticks_of
 from vsr.io.time_and_place import time_and_place
 from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
+from vsr.metrics.calibration import Calibration
 from vsr.models.base import add_input_planes, input_facts
 from vsr.models.linear import Linear
 from vsr.models.super_resolver import SuperResolver
@@ -63,6 +64,7 @@ class Upscaler:
         options: Options of upscaling. None values are replaced by the values of the training.
         static: Static fields on the grid of SR frames, FILE:VARIABLE each, for a network that was trained with data.static; empty
             for those of training.
+        calibration: The intervals of `options.calibration` if they have been read already; None to read them.
 
     Attributes:
         scale: SR pixels per LR pixel along y and x.
@@ -76,7 +78,9 @@ class Upscaler:
         UserError: If weights are not finite, or if the options contradict each other or the network.
     """
 
-    def __init__(self, trained: Trained, options: UpscaleOptions, static: Sequence[str] = ()) -> None:
+    def __init__(
+        self, trained: Trained, options: UpscaleOptions, static: Sequence[str] = (), calibration: Calibration | None = None
+    ) -> None:
         self.config = trained.config.copy()
         self.options = replace(
             options,
@@ -103,13 +107,13 @@ class Upscaler:
         centred = is_cell(self.alignment, self.scale)
         self.static_fields = open_fields_of_network(static, trained.layout.static, trained.path) if static else trained.static
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
-        self.members = self._member_engine() if self.options.several else None
+        self.members = self._member_engine(calibration) if self.options.several else None
 
-    def _member_engine(self) -> MemberEngine:
-        """Return what computes several fields: members, or calibrated intervals. Raises UserError."""
+    def _member_engine(self, calibration: Calibration | None) -> MemberEngine:
+        """Return what computes several fields: members, or calibrated intervals, read if they are None. Raises UserError."""
         count, path = self.options.members or 0, self.options.calibration
-        if path is None:
-            return MemberEngine(self.engine, count, self.options.seed, self.options.keep or ())
+        if path is None or calibration is not None:
+            return MemberEngine(self.engine, count, self.options.seed, self.options.keep or (), calibration)
         if self.any_values:
             raise UserError(
                 f"calibration={path}: is for a network of one kind of field, and this one takes fields of any unit, whose errors "
@@ -145,10 +149,15 @@ class Upscaler:
         return choose_options(self, frames[self.engine.window(0, 1, len(frames))], length)
 
     def with_options(self, options: UpscaleOptions) -> Upscaler:
-        """Return the upscaler of the same network with other options."""
-        other = Upscaler(self.trained, options)
+        """Return the upscaler of the same network with other options, but those of members and intervals."""
+        other = Upscaler(self.trained, options, calibration=self.calibration)
         other.static_fields = self.static_fields
         return other
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The intervals of the option `calibration`; None without them."""
+        return None if self.members is None else self.members.calibration
 
     @property
     def any_values(self) -> bool:
@@ -373,10 +382,6 @@ class Upscaler:
         grid = grid_of_coordinates(of["y"], of["x"])
         periodic = choose_periodic(self.options.periodic, grid, movies.shape[-1], "the array", "periodic")
         upscaler = self.continued(periodic)
-        if is_lazy(movies) and self.members is not None:
-            raise UserError(
-                "members and calibration: are not for Dask arrays; type movie.compute() first, or upscale parts of it one by one"
-            )
         if is_lazy(movies):
             return upscale_lazily(upscaler, movies, axes, of)
         lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
@@ -388,7 +393,7 @@ class Upscaler:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the network to another process, which rebuilds it once."""
-        return _rebuilt_upscaler, (self.trained, self.options, self.static_fields, _versions(self.options))
+        return _rebuilt_upscaler, (self.trained, self.options, self.static_fields, self.calibration, _versions(self.options))
 
     def _upscale_array(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None = None) -> np.ndarray:
         if self.any_values:
@@ -493,7 +498,11 @@ def _versions(options: UpscaleOptions) -> list[str]:
 
 
 def _rebuilt_upscaler(
-    trained: Trained, options: UpscaleOptions, static: tuple[StaticField, ...], versions: list[str]
+    trained: Trained,
+    options: UpscaleOptions,
+    static: tuple[StaticField, ...],
+    calibration: Calibration | None,
+    versions: list[str],
 ) -> Upscaler:
     """Rebuild an upscaler that another process sent, once for each process.
 
@@ -501,6 +510,7 @@ def _rebuilt_upscaler(
         trained: Content of the checkpoint.
         options: Options of upscaling.
         static: The static fields of the sender.
+        calibration: The intervals of the sender, whose file this process may not see.
         versions: Versions of vsr, torch and the engine of the sender.
 
     Raises:
@@ -512,11 +522,12 @@ def _rebuilt_upscaler(
             f"this worker has {' and '.join(own)}, the network was sent by {' and '.join(versions)}; install the same versions "
             f"on all workers"
         )
-    key = (trained.sha256, str(trained.facts), options, tuple(field.sha256 for field in static))
+    intervals = None if calibration is None else str(calibration.to_plain())
+    key = (trained.sha256, str(trained.facts), options, tuple(field.sha256 for field in static), intervals)
     with _rebuilding:
         if key not in _rebuilt:
             _rebuilt.clear()
-            _rebuilt[key] = Upscaler(trained, options)
+            _rebuilt[key] = Upscaler(trained, options, calibration=calibration)
             _rebuilt[key].static_fields = static
         return _rebuilt[key]
 

@@ -267,6 +267,7 @@ def _absolute(settings: UpscaleSchema, work: Work) -> dict[str, Any]:
     checkpoint = settings.checkpoint
     if checkpoint is not None and not checkpoint.startswith(WORD):
         checkpoint = str(Path(checkpoint).expanduser().resolve())
+    calibration = None if settings.calibration is None else str(Path(settings.calibration).expanduser().resolve())
     static = []
     for each in _listed(settings.static or []):
         path, colon, name = each.rpartition(":")
@@ -276,6 +277,7 @@ def _absolute(settings: UpscaleSchema, work: Work) -> dict[str, Any]:
         "input": paths if not isinstance(settings.input, str) else paths[0],
         "output": str(work.target.resolve()),
         "checkpoint": checkpoint,
+        "calibration": calibration,
     }
 
 

@@ -250,20 +250,22 @@ class MemberNoise:
 
     def __init__(self, planes: int, members: int, seed: int) -> None:
         self.planes, self.members, self.seed = planes, members, seed
-        self._size: tuple[int, int] | None = None
-        self._drawn: dict[tuple[int, int], np.ndarray] = {}  # (plane, draw) -> white noise (K, h, w)
+        # The size of the last frames, and (plane, draw) -> white noise (K, h, w); replaced as a whole, as threads share it.
+        self._last: tuple[tuple[int, int], dict[tuple[int, int], np.ndarray]] = ((0, 0), {})
 
     def __call__(self, frames: Sequence[int], height: int, width: int) -> Tensor:
         """Return the noise of frames of these numbers, (T, K * planes, height, width)."""
         draws, first, second = interpolation_weights(self.planes, torch.tensor(frames))
         needed = {(plane, int(draw) + i) for plane in range(self.planes) for draw in draws[plane] for i in (0, 1)}
-        known = self._drawn if self._size == (height, width) else {}
-        self._size = (height, width)
-        self._drawn = {key: known[key] if key in known else self._draw(*key, height, width) for key in needed}
+        size, known = self._last
+        if size != (height, width):
+            known = {}
+        drawn = {key: known[key] if key in known else self._draw(*key, height, width) for key in needed}
+        self._last = (height, width), drawn
         out = np.empty((len(frames), self.members, self.planes, height, width), np.float32)
         for plane in range(self.planes):
             for i, draw in enumerate(draws[plane].tolist()):
-                a, b = (self._drawn[plane, draw + j] for j in (0, 1))
+                a, b = (drawn[plane, draw + j] for j in (0, 1))
                 out[i, :, plane] = float(first[plane, i]) * a + float(second[plane, i]) * b
         return torch.from_numpy(out).flatten(1, 2)
 

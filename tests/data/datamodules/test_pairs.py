@@ -707,6 +707,11 @@ def test_calibrated_intervals_of_pairs_follow_the_lead_time(tmp_path: Path) -> N
     with xarray.open_dataset(made, decode_times=False) as sr:
         half = (sr["h_q95"] - sr["h"]).values[-1]
         np.testing.assert_allclose(sr["h"] - sr["h_q05"], sr["h_q95"] - sr["h"], atol=1e-5)
+    command = [checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.zarr", "guard=off", *keep]
+    several = upscale_here([*command, "workers=1"])
+    with xarray.open_dataset(made, decode_times=False) as one, xarray.open_zarr(several, decode_times=False) as parts:
+        for name in ("h", "h_q05", "h_q95"):
+            np.testing.assert_array_equal(parts[name], one[name])
     sizes = entry["ranges"][0] * np.array(entry["widths"])[0, :, 17].reshape(8, 3)
     for k in range(FRAMES):
         part = int(np.searchsorted(entry["leads"], k / (FRAMES - 1)))
