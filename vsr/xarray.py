@@ -30,7 +30,7 @@ class VsrAccessor:
             network: A checkpoint, "pretrained:NAME" for a network of the package, or what `vsr.load` returned; None for the
                 network of the package for fields of any unit, or that for means over grid cells where `cell_methods` says so.
             scale: SR pixels per LR pixel, where `network` is None.
-            **options: Options of `vsr.load`, such as `periodic` or `memory`.
+            **options: Options of `vsr.load`, such as `periodic`, `memory` or `members`.
 
         Returns:
             An object of the same type, with the same dimensions, attributes and refined coordinates. Values that were Dask
