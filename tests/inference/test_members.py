@@ -136,6 +136,8 @@ def test_what_cannot_be_kept_is_refused(checkpoint: Path, options: dict, message
 def test_networks_without_noise_and_files_of_one_array_are_refused(checkpoint: Path, tmp_path: Path, script: Script) -> None:
     with pytest.raises(UserError, match="members=4: this network is no ensemble; train one with vsr train members=2"):
         vsr.load("pretrained:field_x2", members=4)
+    with pytest.raises(UserError, match=r"keep=\[mean,std\]: is for members or intervals; type members=16 or calibration=FILE"):
+        vsr.load(checkpoint, keep=["mean", "std"])
     np.save(tmp_path / "lr.npy", 300 + np.zeros((4, 8, 8)))
     given_ = ["upscale", f"checkpoint={checkpoint}", "input=lr.npy", "axes=tyx", "members=4"]
     done = script(*given_)

@@ -83,9 +83,13 @@ class UpscaleOptions:
             value = getattr(self, key)
             if value is not None and value not in choices:
                 raise UserError(f"{key}={value}{error_suggestion(str(value), choices)}")
-        default = ("mean", "std") if self.calibration is None else ("mean", "q05", "q95")
-        keep = default if self.keep is None else (self.keep,) if isinstance(self.keep, str) else tuple(map(str, self.keep))
-        object.__setattr__(self, "keep", keep)
+        if self.several:
+            default = ("mean", "std") if self.calibration is None else ("mean", "q05", "q95")
+            keep = default if self.keep is None else (self.keep,) if isinstance(self.keep, str) else tuple(map(str, self.keep))
+            object.__setattr__(self, "keep", keep)
+        elif self.keep is not None:
+            kept = self.keep if isinstance(self.keep, str) else f"[{','.join(map(str, self.keep))}]"
+            raise UserError(f"keep={kept}: is for members or intervals; type members=16 or calibration=FILE, or leave it out")
         object.__setattr__(self, "calibration", None if self.calibration is None else str(self.calibration))
         if self.members is not None and self.members < 2:
             raise UserError(f"members={self.members}: must be 2 or more; leave it out for the output of the network itself")
