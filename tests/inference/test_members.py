@@ -274,10 +274,10 @@ def test_another_seed_or_choice_is_another_output(checkpoint: Path, archive: Pat
 
 def test_the_plan_counts_what_is_kept(checkpoint: Path, archive: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = {}
-    for more in ("members=null", "members=4", "members=40"):
+    for more, kept in (("members=null", "null"), ("members=4", "members"), ("members=40", "members")):
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            upscale_here(typed(checkpoint, archive, "out.zarr", "workers=1", "dry=true", "keep=members", more))
+            upscale_here(typed(checkpoint, archive, "out.zarr", "workers=1", "dry=true", f"keep={kept}", more))
         assert "the network alone with 1 worker(s)" in caplog.text
         found = re.search(r"writes up to ([0-9.]+) (\w+), at most about ([0-9.]+) (\w+) of memory", caplog.text)
         assert found is not None, caplog.text
