@@ -147,7 +147,7 @@ Seconds = Callable[..., dict[str, float]]
 def trial(fastest: str, trials: list[int]) -> Seconds:
     """A trial in which one engine is a hundred times as fast as the others, which need a thousand seconds each."""
 
-    def seconds(upscaler: object, candidates: list[UpscaleOptions], *_: object) -> dict[str, float]:
+    def seconds(engine: object, candidates: list[UpscaleOptions], *_: object) -> dict[str, float]:
         labels = [engine_choice.label_of(each) for each in candidates]
         trials.append(len(labels))
         return {label: 10.0 if label == fastest else 1000.0 for label in labels}

@@ -31,7 +31,7 @@ from vsr.data.inputs import NetworkInputs, read_lr_variables
 from vsr.data.lazy_frames import build_frame_set
 from vsr.data.lr_statistics import LRStatistics
 from vsr.data.masks import fill_masked_pixels
-from vsr.data.shared_grid import find_border, find_shared_grid
+from vsr.data.shared_grid import find_border, find_shared_grid, parse_walls, refuse_cut_walls
 from vsr.data.split_loaders import SplitLoaders
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
@@ -200,12 +200,7 @@ class SRDataModule(SplitLoaders, ABC):
 
     def declare_walls(self, given: bool | None) -> None:
         """Set `walls` from what the user gives; call this after the vectors are known. Raises UserError if there are none."""
-        if given and not self.scored_vectors:
-            raise UserError(
-                f"{self.name}: data.walls=true: is for velocities, and no two variables are known to be components of one; type "
-                f"data.vectors=[[u,v]] with their names"
-            )
-        self.walls = bool(given)
+        self.walls = parse_walls(given, self.scored_vectors, self.name)
 
     @property
     def scored_vectors(self) -> tuple[tuple[int, int], ...]:
@@ -297,10 +292,7 @@ class SRDataModule(SplitLoaders, ABC):
             if whole == list(movie.shape[2:]):
                 continue
             if self.walls:
-                raise UserError(
-                    f"{movie.name}: data.walls=true: frames of {printable_shape(movie.shape[2:])} are cut to "
-                    f"{printable_shape(whole)} for scale={self.scale}, without the wall at the end; leave data.walls out"
-                )
+                refuse_cut_walls(movie, whole, self.scale)
             if self.crop is None:
                 cut[printable_shape(movie.shape[2:])] = printable_shape(whole)
         for size, rest in cut.items():
@@ -331,13 +323,9 @@ class SRDataModule(SplitLoaders, ABC):
             layout=self.network_inputs.layout(movies[0].shape[0]),
             vectors=self.vectors,
             offset=self.offset,
+            walls=self.walls,
         )
         self.choices += [] if choice is None else [choice]
-        if self.walls and self.border.periodic != "none":
-            raise UserError(
-                f"{self.name}: data.walls=true: its frames go on beyond their borders (data.periodic={self.border.periodic}); "
-                f"leave data.walls out, or type data.periodic=none"
-            )
         self.degradation = with_border(self.degradation, self.border)
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:

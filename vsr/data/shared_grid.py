@@ -1,17 +1,19 @@
-"""Pixel grid that all movies of a data module share, and the continuation of their frames beyond the borders."""
+"""Pixel grid that all movies of a data module share, and the borders of their frames: continued, mirrored or walls."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
 from vsr.degradations.border import Border, Periodic, choose_periodic
 from vsr.errors import UserError
 from vsr.geometry import PixelGrid
+from vsr.io.readers.printable import printable_shape
 from vsr.models.base import LRLayout
-from vsr.types import Offset
+from vsr.types import Movie, Offset
 
 
 def find_shared_grid(grids: Sequence[PixelGrid]) -> PixelGrid:
@@ -32,6 +34,7 @@ def find_border(
     layout: LRLayout,
     vectors: Sequence[tuple[int, int]],
     offset: Offset,
+    walls: bool,
 ) -> tuple[Border, str | None]:
     """Return how frames continue beyond their borders, as typed or by coordinates, and a sentence on what was not typed.
 
@@ -44,12 +47,14 @@ def find_border(
         layout: Channels of LR frames.
         vectors: Channels (u, v) of each vector.
         offset: The physical value that is 0 in frames, or one per channel.
+        walls: True if the outermost rows and columns are walls.
 
     Returns:
         The border, and the sentence; None where nothing is to be said.
 
     Raises:
-        UserError: If what is typed contradicts the coordinates, the inputs or the number of columns, or if vectors cannot turn.
+        UserError: If what is typed contradicts the coordinates, the inputs or the number of columns, if vectors cannot turn, or
+            if frames go on beyond walls.
     """
     cut, told = any(width % scale for width in widths), None
     on_grid = replace(grid, closed="none") if cut else grid
@@ -79,7 +84,36 @@ def find_border(
             f"{name}: data.vectors: these components hardly differ from a number that is not 0, they do not turn; "
             f"leave the key out"
         )
+    if walls and periodic != "none":
+        raise UserError(
+            f"{name}: data.walls=true: its frames go on beyond their borders (data.periodic={periodic}); leave data.walls out, "
+            f"or type data.periodic=none"
+        )
     return Border(periodic, {channel: 0.0 for pair in vectors for channel in pair}, layout.packed), told
+
+
+def parse_walls(given: bool | None, vectors: Sequence[tuple[int, int]], name: str) -> bool:
+    """Return True if the outermost rows and columns are walls. Raises UserError for walls if no velocity is known.
+
+    Args:
+        given: What the user gives; None for no walls.
+        vectors: Channels (u, v) of each vector that is scored.
+        name: Name of the data, for messages.
+    """
+    if given and not vectors:
+        raise UserError(
+            f"{name}: data.walls=true: is for velocities, and no two variables are known to be components of one; type "
+            f"data.vectors=[[u,v]] with their names"
+        )
+    return bool(given)
+
+
+def refuse_cut_walls(movie: Movie, whole: Sequence[int], scale: int) -> NoReturn:
+    """Raise UserError for a movie with walls whose frames are cut to `whole` (H, W) for the scale."""
+    raise UserError(
+        f"{movie.name}: data.walls=true: frames of {printable_shape(movie.shape[2:])} are cut to {printable_shape(whole)} for "
+        f"scale={scale}, without the wall at the end; leave data.walls out"
+    )
 
 
 def have_offsets(vectors: Sequence[tuple[int, int]], offset: Offset) -> bool:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,9 +26,6 @@ from vsr.system.files import replacing_file
 from vsr.system.provenance import cpu_name
 from vsr.version import __version__
 
-if TYPE_CHECKING:
-    from vsr.inference.upscaler import Upscaler
-
 MOST_ERROR = 1e-4  # of the data range, by which bf16 may differ from torch in single precision under precision=auto
 TRIAL_SECONDS = 2.0  # of all engines together, after each has computed the sample once
 SAMPLE_PIXELS = 1 << 15  # LR pixels that the engines compute in a trial
@@ -40,40 +36,41 @@ PAYS, PAYS_FOR_TRIAL = 3.0, 15.0
 log = logging.getLogger(__name__)
 
 
-def choose_options(upscaler: Upscaler, lr: Tensor, frames: int | None) -> UpscaleOptions:
+def choose_options(engine: Engine, sha256: str, lr: Tensor, frames: int | None) -> UpscaleOptions:
     """Choose the engine and the precision for a movie, where the options leave them open.
 
     Args:
-        upscaler: The network, with the options.
+        engine: The network, with the options.
+        sha256: Hash of the network, under which a trial is kept.
         lr: The first LR frames (2 * context + 1, C, h, w) in physical units, with the planes that the network sees.
         frames: Number of frames that will be upscaled; None if it is not known, as of a long movie.
 
     Returns:
         Options that name an engine and a precision. They depend on the speed of the machine.
     """
-    options = upscaler.options
-    candidates, seconds = candidates_of(options, upscaler.engine), dict[str, float]()
+    options = engine.options
+    candidates, seconds = candidates_of(options, engine), dict[str, float]()
     plain = candidates[0]
     if options.engine == "auto" and len(candidates) > 1:
         sample = first_pixels(lr, SAMPLE_PIXELS)
-        several = min(upscaler.engine.block(*lr.shape[-2:]), SAMPLE_PIXELS // sample[0, 0].numel())
+        several = min(engine.block(*lr.shape[-2:]), SAMPLE_PIXELS // sample[0, 0].numel())
         sample = torch.cat([sample, sample[-1:].expand(max(0, several - 1), *sample.shape[1:])])  # a block of small frames
-        path = _path_of_trial(upscaler, candidates, sample)
+        path = _path_of_trial(sha256, candidates, sample)
         seconds = _read(path, candidates)
-        torch_seconds = seconds[label_of(plain)] if seconds else _seconds(upscaler, [plain], sample, 0.0)[label_of(plain)]
+        torch_seconds = seconds[label_of(plain)] if seconds else _seconds(engine, [plain], sample, 0.0)[label_of(plain)]
         torch_seconds *= 8 if options.ensemble else 1
         per_frame = torch_seconds * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
         if frames is not None and frames * per_frame < (PAYS if seconds else PAYS_FOR_TRIAL):
             log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
             return plain
         if not seconds:
-            seconds = _seconds(upscaler, candidates, sample, TRIAL_SECONDS)
+            seconds = _seconds(engine, candidates, sample, TRIAL_SECONDS)
             _keep(path, seconds)
         candidates = sorted((each for each in candidates if label_of(each) in seconds), key=lambda each: seconds[label_of(each)])
     for chosen in candidates:
         if options.precision != "auto" or chosen.precision == "fp32":
             break
-        error = _engine(upscaler, chosen).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
+        error = _trial_engine(engine, chosen).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
         if error <= MOST_ERROR:
             break
         log.info("engine    %s is left out: it errs by %.1e of the data range", label_of(chosen), error)
@@ -116,19 +113,19 @@ def label_of(options: UpscaleOptions) -> str:
     return f"{options.engine} {options.precision}{' channels_last' if options.channels_last else ''}"
 
 
-def _engine(upscaler: Upscaler, options: UpscaleOptions) -> Engine:
+def _trial_engine(engine: Engine, options: UpscaleOptions) -> Engine:
     """Return an engine for a trial. It has a copy of the network, because channels_last changes the order of weights."""
-    return Engine(copy.deepcopy(upscaler.module), replace(options, ensemble=False), channels=upscaler.channels)
+    return Engine(copy.deepcopy(engine.module), replace(options, ensemble=False), channels=engine.channels)
 
 
-def _seconds(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: Tensor, trial: float) -> dict[str, float]:
+def _seconds(engine: Engine, candidates: Sequence[UpscaleOptions], sample: Tensor, trial: float) -> dict[str, float]:
     """Measure the shortest time of each candidate, in turns for `trial` seconds; one that cannot compute is left out."""
     engines = {}
     for options in candidates:
-        engine = _engine(upscaler, options)
+        each = _trial_engine(engine, options)
         try:
-            engine(sample, consistent=False)
-            engines[label_of(options)] = engine
+            each(sample, consistent=False)
+            engines[label_of(options)] = each
         except UserError as error:
             if options is candidates[0]:
                 raise
@@ -136,19 +133,19 @@ def _seconds(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: T
     best = dict.fromkeys(engines, float("inf"))
     began = time.perf_counter()
     while True:
-        for label, engine in engines.items():
+        for label, each in engines.items():
             since = time.perf_counter()
-            engine(sample, consistent=False)
+            each(sample, consistent=False)
             now = time.perf_counter()
             best[label] = min(best[label], now - since)
             if now - began > trial and max(best.values()) < float("inf"):
                 return best
 
 
-def _path_of_trial(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: Tensor) -> Path:
-    """Return the file of a trial of this network on frames of this size, on this kind of machine."""
+def _path_of_trial(sha256: str, candidates: Sequence[UpscaleOptions], sample: Tensor) -> Path:
+    """Return the file of a trial of the network with this hash on frames of this size, on this kind of machine."""
     about = {
-        "network": upscaler.trained.sha256,
+        "network": sha256,
         "size": list(sample.shape),
         "machine": [cpu_name(), torch.get_num_threads()],
         "versions": [__version__, torch.__version__],

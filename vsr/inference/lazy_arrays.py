@@ -6,20 +6,18 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vsr.errors import UserError
+from vsr.inference.frame_upscaler import FrameUpscaler
 from vsr.io.readers.pixel_grid import Coordinate
 from vsr.io.readers.printable import printable_shape
 from vsr.io.writers.template import output_dtype
 from vsr.models.base import OF_FRAMES
-
-if TYPE_CHECKING:
-    from vsr.inference.upscaler import Upscaler
 
 CHUNK_BYTES = 1 << 26  # of SR frames in a chunk, unless a block of the network is larger
 
@@ -31,7 +29,7 @@ def is_lazy(values: object) -> bool:
     return hasattr(values, "__dask_graph__")
 
 
-def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, Coordinate]) -> Any:
+def upscale_lazily(upscaler: FrameUpscaler, movies: Any, axes: str, of: Mapping[str, Coordinate]) -> Any:
     """Upscale a Dask array of LR movies block by block when it is computed.
 
     Each task computes the blocks of frames that the eager computation has, from whole frames, so that both results are equal
@@ -133,7 +131,7 @@ class _Work:
         dtype: Type of SR frames.
     """
 
-    upscaler: Upscaler
+    upscaler: FrameUpscaler
     known: dict[str, np.ndarray]
     static: Tensor | None
     block: int

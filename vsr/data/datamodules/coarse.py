@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
-from vsr.data.datamodules.pairs import PairedDataModule, PairedMovie
+from vsr.data.paired import PairedDataModule, PairedMovie
 from vsr.data.simulation.families import PAIRED_FAMILIES, simulate_pair, simulate_pair_of_states
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.errors import UserError

@@ -114,6 +114,19 @@ def read_picture_facts(path: Path) -> PictureFacts:
     return run_isolated(path, _facts, path, MAX_PIXELS)
 
 
+def read_facts_of_one_size(files: list[Path]) -> list[PictureFacts]:
+    """Read the headers of pictures. Raises UserError if they differ in size, or if `read_picture_facts` refuses one."""
+    found = [read_picture_facts(file) for file in files]
+    first = found[0]
+    for file, facts in zip(files, found, strict=True):
+        if (facts.height, facts.width) != (first.height, first.width):
+            raise UserError(
+                f"{file}: is {facts.height}x{facts.width}, {files[0].name} is {first.height}x{first.width}; "
+                f"put pictures of each size into a folder of their own"
+            )
+    return found
+
+
 def read_picture_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     """Read the transparency of a picture as (1, H, W) float32 in 0..255; raise UserError if the picture is damaged."""
     return run_isolated(path, _alpha, path, facts)

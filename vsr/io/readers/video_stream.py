@@ -23,6 +23,7 @@ MAX_PIXELS = 2**28
 FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,obu,ivf,flv,ogg,nut,asf,gif,mxf,mjpeg,m4v,dv"
 FULL_RANGE = 2  # number of the colour range in H.273 and ffmpeg; 1 is limited, 0 unspecified
 UNSPECIFIED = 2  # number of an undeclared matrix, primaries or transfer in H.273
+LEFT = (0.5, 0.0)  # siting of H.264, FFV1 and most other codecs
 
 _YUV = re.compile(r"yuvj?(410|411|420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vsr.errors import UserError
 from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.isolated.proxies import IsolatedVideo
+from vsr.io.readers.picture_stream import PictureStream
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.selection import frame_span
 from vsr.io.writers.base import OutputProgress, Sink
@@ -90,7 +91,7 @@ def open_writer_pair(
         UserError: The input cannot be read, or the output cannot be written or cannot hold the result.
     """
     # These modules import torch, which array files do not need.
-    from vsr.io.writers.pictures import FrameSink, PictureStream, open_picture_pair, picture_identity, pictures_of_span
+    from vsr.io.writers.pictures import FrameSink, open_picture_pair, picture_identity, pictures_of_span
     from vsr.io.writers.video.layout import video_layout
     from vsr.io.writers.video.mux import MUXERS
     from vsr.io.writers.video.planes import Colours

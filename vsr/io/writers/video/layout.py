@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vsr.io.readers.video_stream import UNSPECIFIED, VideoFacts
+from vsr.io.readers.video_stream import LEFT, UNSPECIFIED, VideoFacts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 # Kr and Kb of the matrices of ITU-T H.273 by their number: BT.709, FCC, BT.601 (twice), SMPTE 240M, BT.2020.
 LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 BT709, BT601_625, BT601_525 = 1, 5, 6
-
-LEFT = (0.5, 0.0)  # siting of H.264, FFV1 and most other codecs
 
 Kind = Literal["yuv", "gray", "rgb"]
 

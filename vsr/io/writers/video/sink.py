@@ -6,23 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.isolated.proxies import IsolatedVideo
-from vsr.io.readers.video_stream import VideoFacts
+from vsr.io.readers.picture_stream import PictureStream
+from vsr.io.readers.video_stream import LEFT, VideoFacts
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
-from vsr.io.writers.video.layout import BT709, LEFT, Layout
+from vsr.io.writers.video.layout import BT709, Layout
 from vsr.io.writers.video.mux import MUXERS, Companions, mux_video
 from vsr.io.writers.video.planes import Colours
 from vsr.io.writers.video.segments import Encoding, Segments, scaled_display, segment_errors_as_os, turns_only
 from vsr.io.writers.video.source import Beside
 from vsr.system.files import sync_path
-
-if TYPE_CHECKING:
-    from vsr.io.writers.pictures import PictureStream
 
 PIECE_BYTES = 2**28
 SHORTEST_PIECE, LONGEST_PIECE = 64, 256

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vsr.io.readers.isolated.proxies import IsolatedVideo
+from vsr.io.readers.picture_stream import PictureStream
 from vsr.io.readers.selection import frame_span
 from vsr.io.writers.video.planes import Colours
-
-if TYPE_CHECKING:
-    from vsr.io.writers.pictures import PictureStream
 
 
 class Beside:
