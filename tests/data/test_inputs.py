@@ -163,6 +163,20 @@ def test_static_fields_from_training_to_results(kept: bool, tmp_path: Path, monk
         )
 
 
+def test_lazy_results_of_other_static_fields_are_other_arrays(tmp_path: Path) -> None:
+    dask = pytest.importorskip("dask")
+    train_here(tmp_path / "run", [*TINY_CLIMATE, "scale=2", "data.static=bed", *QUICK[2:4], *QUICK[-3:], "recipe.patch=8"])
+    movie, found = xarray.DataArray(np.ones((4, 12, 12)), dims=("time", "y", "x")).chunk(time=2), []
+    for number in range(2):
+        hills = xarray.Dataset({"bed": (("y", "x"), number * np.random.default_rng(0).random((24, 24)))})
+        hills.to_netcdf(tmp_path / f"{number}.nc", engine="h5netcdf")
+        best, static = tmp_path / "run" / "checkpoints" / "best.ckpt", [f"{tmp_path}/{number}.nc:bed"]
+        found.append(vsr.load(best, static=static).upscale(movie))
+    flat, hilly = (each.values for each in found)
+    np.testing.assert_array_equal(dask.compute(*(each.data for each in found)), [flat, hilly])  # in one graph
+    assert np.abs(flat - hilly).max() > 1e-6
+
+
 def test_upscaling_from_python_and_of_other_regions(tmp_path: Path) -> None:
     train_here(tmp_path / "run", [*QUICK, *earth(tmp_path, slice(16), "north.nc")])
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"

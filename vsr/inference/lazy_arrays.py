@@ -78,7 +78,9 @@ def upscale_lazily(upscaler: FrameUpscaler, movies: Any, axes: str, of: Mapping[
     frames = min(length, block * max(1, round(frames / block)))
     movies = movies.rechunk((1,) * len(lead) + ((frames,) if "t" in own else ()) + movies.shape[-len(axes.lstrip("t")) :])
     intervals = "" if upscaler.calibration is None else str(upscaler.calibration.to_plain())
-    name = f"vsr-upscale-{tokenize(movies.name, upscaler.name, str(upscaler.options), intervals, str(of), axes, frames)}"
+    planes = known, None if static is None else static.numpy()
+    token = tokenize(movies.name, upscaler.name, str(upscaler.options), intervals, planes, str(of), axes, frames)
+    name = f"vsr-upscale-{token}"
     shared, rest = f"{name}-network", (0,) * (len(axes) - 1)
 
     def key(of_array: str, place: tuple[int, ...], number: int) -> tuple[Any, ...]:
