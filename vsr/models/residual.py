@@ -38,6 +38,7 @@ class StandardizedResidual(Network):
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale, self.whole_frames = network.geometry.scale[1], network.whole_frames
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
+        self._takes_skip = network.takes_skip  # kept here, because a folded network is a plain module
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.tensor(value))
 
@@ -56,7 +57,7 @@ class StandardizedResidual(Network):
             return (lr - self.mean) / self.std
         channels, seen = self.layout.channels, self.layout.seen
         parts = [(lr[:, :channels] - self.mean) / self.std, lr[:, channels:seen]]
-        if self.network.takes_skip:
+        if self._takes_skip:
             parts.append((lr[:, seen:] - self.mean) / self.std)
         return torch.cat(parts, 1)
 

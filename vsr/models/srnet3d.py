@@ -85,8 +85,9 @@ class SRNet3D(Network):
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - 4, H - 4, W - 4) of LR clips (B, C, T, h, w)."""
         if self.takes_skip:
-            planes = resize_clips_bicubic_up(lr[:, self.channels : self.inputs], self.scale)
-            hr = torch.cat([unpack_skip(lr, self.inputs, self.scale), planes], 1)
+            hr = unpack_skip(lr, self.inputs, self.scale)
+            if self.inputs > self.channels:
+                hr = torch.cat([hr, resize_clips_bicubic_up(lr[:, self.channels : self.inputs], self.scale)], 1)
         else:
             hr = resize_clips_bicubic_up(lr, self.scale)
         return srnet3d_windows(self.body, hr) if self.windows else self.body(hr)

@@ -171,6 +171,14 @@ def test_networks_train_on_pairs_and_evaluate_repeats_their_scores(
         assert (line["trajectories"], line["mse_low"], line["psnr"]) == ("1", "", one["psnr"])
 
 
+@pytest.mark.parametrize("model", ["fsrcnn", "fsrcnn_56", "srcnn", "srnet3d", "linear", "edsr"])
+def test_networks_train_on_pairs_without_further_inputs(model: str, tmp_path: Path) -> None:
+    files = write_pair(tmp_path, kind="node")
+    rows = train_here(tmp_path / "run", [*QUICK, *files, f"model={model}"])["rows"]
+    assert rows[-1]["method"] == model
+    assert np.isfinite(rows[-1]["mse"])
+
+
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize("names", [("h",), ("h", "u")], ids=" ".join)
 @pytest.mark.sampled(3)
