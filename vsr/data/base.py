@@ -223,7 +223,7 @@ class SRDataModule(SplitLoaders, ABC):
 
     @property
     def channel_values(self) -> ChannelValues:
-        """What is known at the moment of the values of the channels."""
+        """Bounds and transforms of the channels, as far as they are known now."""
         return ChannelValues(
             name=self.name,
             variables=self.variables,
@@ -238,7 +238,7 @@ class SRDataModule(SplitLoaders, ABC):
 
     @property
     def network_inputs(self) -> NetworkInputs:
-        """What networks see beside the variables, as far as it is known at the moment."""
+        """Planes, LR variables and static fields that networks see beside the variables, as far as they are known now."""
         return NetworkInputs(
             words=self.inputs,
             runs_up=self.runs_up,

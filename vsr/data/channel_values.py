@@ -110,7 +110,7 @@ def merge_transforms(
 
 @dataclass(frozen=True)
 class ChannelValues:
-    """What a data module knows of the values of its channels, and the checks that follow from it.
+    """Bounds and transforms of the channels of a data module, and the checks of values by them.
 
     Attributes:
         name: Name of the data, for messages.

@@ -1,4 +1,4 @@
-"""What networks see beside the variables: planes of time and place, variables that only LR has, static fields."""
+"""Inputs of networks beside the variables: planes of time and place, variables that only LR has, static fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK_FRAMES = 64  # of the variables that only LR has, read at once
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """What networks see beside the variables of a data module.
+    """Inputs of networks beside the variables of a data module.
 
     Attributes:
         words: Words of INPUT_PLANES, in this order.

@@ -30,7 +30,7 @@ from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.evaluated_data import build_evaluated_data, evaluated_static_fields, fit_to_data
-from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
+from vsr.evaluation.lead_time import CALIBRATED, add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import pair_sentences
 from vsr.evaluation.scored import MethodScores, SampleFrames
@@ -91,7 +91,7 @@ class ScoredMethod:
     def calibrated(self, data: SRDataModule, edges: list[tuple[float, float]]) -> ScoredMethod:
         """Return the method with calibrated intervals; `edges` are those of `activity_edges`. Raises UserError."""
         found = calibrate(self.module, self.members, data, edges)
-        return replace(self, method=f"{self.method}, calibrated", calibration=found, single=self.single or self.method)
+        return replace(self, method=f"{self.method}{CALIBRATED}", calibration=found, single=self.single or self.method)
 
     @property
     def values(self) -> int:
