@@ -1,7 +1,7 @@
 """Speed of the engines of `vsr upscale`, side by side in one process, and what they cost in PSNR.
 
     python -m benchmarks.engines [--models plain,resnet,fsrcnn,stacked] [--sizes 64,128,256,540x960] [--threads N] [--rounds 7]
-        [--train 60]
+        [--train 60] [--movies 1,10,100,1000 --longest 30]
 
 The first table has frames per second of upscaling x2 by each engine and precision, of untrained networks as `vsr upscale` runs
 them, with tiles and the bicubic skip. --sizes are those of LR frames. The engines take turns; figures are medians over rounds.
@@ -9,25 +9,36 @@ them, with tiles and the bicubic skip. --sizes are those of LR frames. The engin
 The second table is printed with --train N: networks are trained for N seconds on the tide, the bores and a film, and scored on
 test frames. "loss" is the PSNR of torch fp32 minus that of the engine; "RMS" and "largest" are differences from torch fp32 over
 the data range.
+
+The third table is printed with --movies: seconds for movies of so many frames by `engine=torch`, `onnxruntime` and `auto`, from
+the checkpoint to the last frame, each in a new process with an empty cache, so that opening, exporting and trials count. Movies
+for which torch needs more than --longest seconds are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+import vsr
 from benchmarks.common.figures import compose_train_config
 from benchmarks.common.markdown import table
+from benchmarks.upscale import make_checkpoint
+from vsr.config.check import RUNTIMES
 from vsr.geometry import crop
 from vsr.inference import engine_choice
 from vsr.inference.engine import Engine
@@ -52,10 +63,14 @@ def untrained(model: str) -> SuperResolver:
     return build_super_resolver(cfg, {"name": "none", "channels": 1, "bounds": [0.0, 1.0]}).eval()
 
 
-def options_of(module: SuperResolver) -> list[UpscaleOptions]:
-    """Return all engines and precisions that are installed here."""
-    engine = Engine(module, UpscaleOptions(device="cpu", engine="auto"), channels=1)
-    return engine_choice.candidates_of(engine.options, engine)
+def installed_options() -> list[UpscaleOptions]:
+    """Return the options of all engines and precisions that are installed here."""
+    named = [("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")]
+    return [
+        UpscaleOptions(device="cpu", engine=engine, precision=precision)  # type: ignore[arg-type]
+        for engine, precision in named
+        if all(map(find_spec, RUNTIMES.get(engine, ())))
+    ]
 
 
 def seconds(engine: Engine, lr: Tensor) -> float:
@@ -68,10 +83,7 @@ def seconds(engine: Engine, lr: Tensor) -> float:
 def speeds(model: str, size: tuple[int, int], rounds: int) -> dict[str, float]:
     """Return the frames per second of each engine, medians over rounds in which the engines take turns."""
     module = untrained(model)
-    engines = {
-        engine_choice.label_of(each): Engine(copy.deepcopy(module), each, channels=1)
-        for each in options_of(copy.deepcopy(module))
-    }
+    engines = {engine_choice.label_of(each): Engine(copy.deepcopy(module), each, channels=1) for each in installed_options()}
     length = max(1, min(64, PIXELS // (size[0] * size[1])))
     lr = torch.rand(length, 1, *size, generator=torch.Generator().manual_seed(0))
     taken: dict[str, list[float]] = {label: [] for label in engines}
@@ -101,7 +113,7 @@ def losses(checkpoint: Path) -> Iterator[tuple[str, float, float, float]]:
     spans = [(start, min(stop, start + FRAMES)) for start, stop in frames.segments[:MOVIES]]
     clips = [frames.clip(*span, context, data.ends) for span in spans]
     exact: list[Tensor] = []
-    for options in options_of(copy.deepcopy(module)):
+    for options in installed_options():
         engine = Engine(copy.deepcopy(module), options, channels=trained.channels)
         found = [module.normalizer(engine(clip.lr[0].transpose(0, 1))) for clip in clips]
         exact = exact or found
@@ -110,6 +122,43 @@ def losses(checkpoint: Path) -> Iterator[tuple[str, float, float, float]]:
         psnr = torch.cat([psnr_from_mse(error.square().mean((0, 1, 3, 4))) for error in errors]).mean()
         apart = torch.cat([(a - b).flatten() for a, b in zip(found, exact, strict=True)])
         yield engine_choice.label_of(options), float(psnr), float(apart.square().mean().sqrt()), float(apart.abs().max())
+
+
+def movie_seconds(checkpoint: Path, engine: str, size: tuple[int, int], frames: int, threads: int) -> float:
+    """Return the seconds in which a new process upscales a movie. The cache of vsr is empty."""
+    torch.set_num_threads(threads)
+    lr = torch.rand(min(frames, 50), *size, generator=torch.Generator().manual_seed(0)).mul_(255)
+    lr = lr[torch.arange(frames) % len(lr)]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["VSR_CACHE"] = folder
+        start = time.perf_counter()
+        vsr.load(checkpoint, device="cpu", engine=engine).upscale(lr)
+        return time.perf_counter() - start
+
+
+def print_movies(
+    models: Sequence[str], sizes: Sequence[tuple[int, int]], lengths: Sequence[int], longest: float, threads: int
+) -> None:
+    engines, rows = ["torch", *(["onnxruntime"] if find_spec("onnxruntime") else []), "auto"], []
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes,
+    ):
+        for model in models:
+            checkpoint = make_checkpoint(Path(name) / model, model)
+            for size in sizes:
+                expected = 0.0
+                for frames in lengths:
+                    if expected * frames > longest:
+                        break
+                    taken = [
+                        processes.submit(movie_seconds, checkpoint, engine, size, frames, threads).result() for engine in engines
+                    ]
+                    expected = taken[0] / frames
+                    over = taken[-1] / min(taken[:-1])
+                    rows.append([model, f"{size[0]}x{size[1]}", str(frames), *(f"{each:.2f}" for each in taken), f"{over:.2f}"])
+                    print("\t".join(rows[-1]), flush=True)
+    print(table(["network", "LR frame", "frames", *(f"{engine}, s" for engine in engines), "auto / best"], rows))
 
 
 def sizes_of(text: str) -> list[tuple[int, int]]:
@@ -151,11 +200,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--train", type=float, default=0.0)
+    parser.add_argument("--movies", default="")
+    parser.add_argument("--longest", type=float, default=30.0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     models = options.models.split(",")
     print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} rounds")
-    if options.sizes:
+    if options.movies:
+        lengths = [int(frames) for frames in options.movies.split(",")]
+        print_movies(models, sizes_of(options.sizes), lengths, options.longest, options.threads)
+    elif options.sizes:
         print_speeds(models, sizes_of(options.sizes), options.rounds)
     if options.train:
         print_losses(models, options.train)

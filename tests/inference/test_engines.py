@@ -40,6 +40,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """Trials of one test do not decide in another; exported layers are shared by all."""
     shared = Path(cache_path(None, "x", {})).parent
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engine_choice, "FEWEST_PIXELS", 0)
     (tmp_path / "cache").mkdir()
     for path in shared.glob("layers-*.onnx"):
         shutil.copy(path, tmp_path / "cache")
@@ -132,7 +133,6 @@ def test_what_an_engine_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch
         ({"engine": "onnx"}, "engine=onnx.*onnxruntime"),
         ({"engine": "onnxruntime", "precision": "bf16"}, "precision=bf16: .*type engine=openvino, or precision=fp32"),
         ({"engine": "auto", "compile": True}, "compile=true: is for engine=torch"),
-        ({"engine": "onnxruntime", "channels_last": True}, "channels_last=true: is for engine=torch"),
     ):
         with pytest.raises(UserError, match=said):
             UpscaleOptions(**options)  # type: ignore[arg-type]
@@ -169,11 +169,29 @@ def test_auto_takes_the_fastest_engine_and_keeps_the_trial(
     assert "engine    onnxruntime fp32, 100.0 times as fast as torch fp32" in caplog.text
     assert np.array_equal(found, vsr.load(path, device="cpu", engine="onnxruntime").upscale(fields()))
     assert not np.array_equal(found, exact)
-    assert len(trials) == 2  # torch, and all of them
+    assert trials[0] == 1 < trials[1]  # torch, and all of them
     vsr.load(path, device="cpu", engine="auto").upscale(fields())
-    assert len(trials) == 2
+    assert trials[2:] == [1]
     vsr.load(path, device="cpu", engine="auto").upscale(fields(height=16))  # another size
-    assert len(trials) == 4
+    assert trials[3:] == trials[:2]
+
+
+def test_auto_stays_with_torch_where_another_engine_gains_less_than_a_tenth(
+    checkpoints: dict[str, Path],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    installed("onnxruntime")
+    path = checkpoints["fields"]
+
+    def seconds(engine: object, candidates: list[UpscaleOptions], *_: object) -> dict[str, float]:
+        return {engine_choice.label_of(each): 1000.0 if each.engine == "torch" else 950.0 for each in candidates}
+
+    monkeypatch.setattr(engine_choice, "_seconds", seconds)
+    with caplog.at_level(logging.INFO):
+        found = vsr.load(path, device="cpu", engine="auto").upscale(fields())
+    assert "engine    torch fp32: no other one gains a tenth" in caplog.text
+    assert np.array_equal(found, vsr.load(path, device="cpu").upscale(fields()))
 
 
 def test_a_short_movie_stays_with_torch(checkpoints: dict[str, Path]) -> None:  # noqa: F811
@@ -189,14 +207,14 @@ def test_auto_takes_bf16_only_where_its_error_is_small(
 ) -> None:
     path, options = checkpoints["fields"], {"device": "cpu", "engine": "auto"}
     monkeypatch.setattr(engine_choice, "cpu_computes_bf16", lambda: True)
-    monkeypatch.setattr(engine_choice, "_seconds", trial("torch bf16 channels_last", []))
+    monkeypatch.setattr(engine_choice, "_seconds", trial("torch bf16", []))
     upscaled = {}
     for most in (0.0, 1.0):
         monkeypatch.setattr(engine_choice, "MOST_ERROR", most)
         with caplog.at_level(logging.INFO):
             upscaled[most] = vsr.load(path, **options).upscale(fields())
-    assert "torch bf16 channels_last is left out: it errs by" in caplog.text
-    fast = vsr.load(path, device="cpu", precision="bf16", channels_last=True).upscale(fields())
+    assert "torch bf16 is left out: it errs by" in caplog.text
+    fast = vsr.load(path, device="cpu", precision="bf16").upscale(fields())
     assert np.array_equal(upscaled[1.0], fast)
     assert not np.array_equal(upscaled[0.0], fast)
     exact = vsr.load(path, device="cpu").upscale(fields())
@@ -246,7 +264,7 @@ def test_an_interrupted_run_continues_with_its_engine(
     interrupted(monkeypatch, command, target)
     assert interrupted_identity(target)["engine"] == "onnxruntime"
     shutil.rmtree(cache_path(None, "x", {}).parent)
-    monkeypatch.setattr(engine_choice, "_seconds", trial("torch fp32 channels_last", []))
+    monkeypatch.setattr(engine_choice, "_seconds", trial("torch fp32", []))
     with pytest.raises(UserError, match="left by an interrupted run with another engine"):
         upscale_here([*command, "engine=torch"])
     upscale_here(command)

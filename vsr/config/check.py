@@ -140,8 +140,7 @@ def check_config(cfg: DictConfig) -> None:
             raise UserError(f"scale={plain['scale']}: {name} is for scales up to {most}; type {advice}, or scale={most}")
     _check_choices(plain)
     if "engine" in plain:
-        flags = {key: bool(plain.get(key)) for key in ("compile", "channels_last")}
-        check_engine(str(plain["engine"]), plain.get("precision"), **flags)
+        check_engine(str(plain["engine"]), plain.get("precision"), compile=bool(plain.get("compile")))
     _check_trainer(plain.get("trainer") or {})
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
@@ -205,7 +204,7 @@ def _check_choices(plain: dict[Any, Any]) -> None:
             raise UserError(f"{key}={plain[key]}{told}")
 
 
-def check_engine(engine: str, precision: str | None, *, compile: bool, channels_last: bool) -> None:
+def check_engine(engine: str, precision: str | None, *, compile: bool) -> None:
     """Check that the engine of upscaling is installed and knows the other options.
 
     Raises:
@@ -216,9 +215,8 @@ def check_engine(engine: str, precision: str | None, *, compile: bool, channels_
             raise UserError(f"engine={engine}: needs the package {package}; type: pip install 'vsr-movies[fast]'")
     if engine == "torch":
         return
-    for key, given in {"compile": compile, "channels_last": channels_last}.items():
-        if given:
-            raise UserError(f"{key}=true: is for engine=torch, not for engine={engine}; leave one of them out")
+    if compile:
+        raise UserError(f"compile=true: is for engine=torch, not for engine={engine}; leave one of them out")
     if precision == "fp16" or (precision == "bf16" and engine == "onnxruntime"):
         advice = "engine=torch" if precision == "fp16" else "engine=openvino"
         raise UserError(f"precision={precision}: engine={engine} does not compute in it; type {advice}, or precision=fp32")

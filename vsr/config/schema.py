@@ -89,7 +89,6 @@ class UpscaleSchema:
     engine: str = "torch"
     precision: str | None = None
     compile: bool = False
-    channels_last: bool = False
     ensemble: bool = False
     periodic: str | None = None
     ends: str | None = None

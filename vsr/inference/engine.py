@@ -106,9 +106,9 @@ class Engine:
         )  # type: ignore[assignment]
         with torch.inference_mode():
             self._network: nn.Module = network.fold()
+            if device.type == "cpu":
+                _order_channels_last(self._network)
             self._exact = self._network
-            if options.channels_last and self.kind == "frame":
-                self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.tile_area = self._choose_tile_area()
         if options.engine in RUNTIMES:
             with torch.no_grad():
@@ -280,9 +280,7 @@ class Engine:
     def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile, border: tuple[int, int]) -> Tensor:
         """Compute the SR pixels (n, C, H, W) of a tile from `unit`, the LR frames with their border."""
         seen = unit[..., slice(*tile.seen_y), slice(*tile.seen_x)]
-        if self.kind == "frame" and self.options.channels_last:
-            sr = network(seen.contiguous(memory_format=torch.channels_last))
-        elif self.kind == "frame":
+        if self.kind == "frame":
             sr = network(seen)
         else:
             clip = seen.transpose(0, 1).unsqueeze(0)  # (1, C, T, h, w)
@@ -313,6 +311,16 @@ class Engine:
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
+
+
+def _order_channels_last(network: nn.Module) -> None:
+    """Store the weights of 2D convolutions in torch's channels_last format; their results follow them.
+
+    On a CPU, networks are 1.0 to 1.7 times as fast that way (docs/reference/performance.md).
+    """
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _all_finite(x: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import time
@@ -27,11 +26,13 @@ from vsr.system.provenance import cpu_name
 from vsr.version import __version__
 
 MOST_ERROR = 1e-4  # of the data range, by which bf16 may differ from torch in single precision under precision=auto
-TRIAL_SECONDS = 2.0  # of all engines together, after each has computed the sample once
+LEAST_GAIN = 1.1  # of another engine over torch; with less it loses to the threads that read and write beside it
+TRIAL_SECONDS, TRIAL_SHARE = 2.0, 0.03  # at most, and of torch's time for the movie; after each has computed the sample once
 SAMPLE_PIXELS = 1 << 15  # LR pixels that the engines compute in a trial
+FEWEST_PIXELS = 1 << 20  # LR pixels of a movie for which torch is timed at all
 ERROR_PIXELS = 1 << 18  # LR pixels of the first frame on which the error of bf16 is measured
 # Seconds that torch must need for a movie, so that another engine pays: after a trial was kept, and before there was one.
-PAYS, PAYS_FOR_TRIAL = 3.0, 15.0
+PAYS, PAYS_FOR_TRIAL = 3.0, 20.0
 
 log = logging.getLogger(__name__)
 
@@ -48,35 +49,54 @@ def choose_options(engine: Engine, sha256: str, lr: Tensor, frames: int | None) 
     Returns:
         Options that name an engine and a precision. They depend on the speed of the machine.
     """
-    options = engine.options
-    candidates, seconds = candidates_of(options, engine), dict[str, float]()
+    options, candidates = engine.options, candidates_of(engine.options, engine)
     plain = candidates[0]
-    if options.engine == "auto" and len(candidates) > 1:
-        sample = first_pixels(lr, SAMPLE_PIXELS)
-        several = min(engine.block(*lr.shape[-2:]), SAMPLE_PIXELS // sample[0, 0].numel())
-        sample = torch.cat([sample, sample[-1:].expand(max(0, several - 1), *sample.shape[1:])])  # a block of small frames
+    if options.engine != "auto" or len(candidates) == 1:
+        chosen = _accurate(engine, candidates, lr)[0]
+        log.info("engine    %s", label_of(chosen))
+        return chosen
+    if frames is not None and frames * lr[0, 0].numel() < FEWEST_PIXELS:
+        log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
+        return plain
+    sample = _sample(engine, lr)
+    seconds = _seconds(engine, [plain], sample, 0.0)
+    per_frame = seconds[label_of(plain)] * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
+    expected = float("inf") if frames is None else frames * per_frame * (8 if options.ensemble else 1)
+    why = "the movie is too short for another one to pay"
+    if expected > PAYS:
+        candidates = _accurate(engine, candidates, lr)
         path = _path_of_trial(sha256, candidates, sample)
-        seconds = _read(path, candidates)
-        torch_seconds = seconds[label_of(plain)] if seconds else _seconds(engine, [plain], sample, 0.0)[label_of(plain)]
-        torch_seconds *= 8 if options.ensemble else 1
-        per_frame = torch_seconds * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
-        if frames is not None and frames * per_frame < (PAYS if seconds else PAYS_FOR_TRIAL):
-            log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
-            return plain
-        if not seconds:
-            seconds = _seconds(engine, candidates, sample, TRIAL_SECONDS)
+        kept = _read(path, candidates)
+        if kept or expected > PAYS_FOR_TRIAL:
+            seconds = kept or _seconds(engine, candidates, sample, min(TRIAL_SECONDS, TRIAL_SHARE * expected))
+            why = "no other one gains a tenth"
             _keep(path, seconds)
-        candidates = sorted((each for each in candidates if label_of(each) in seconds), key=lambda each: seconds[label_of(each)])
-    for chosen in candidates:
-        if options.precision != "auto" or chosen.precision == "fp32":
-            break
-        error = _trial_engine(engine, chosen).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
-        if error <= MOST_ERROR:
-            break
-        log.info("engine    %s is left out: it errs by %.1e of the data range", label_of(chosen), error)
-    ratio = seconds[label_of(plain)] / seconds[label_of(chosen)] if seconds else 0.0
-    log.info("engine    %s%s", label_of(chosen), f", {ratio:.1f} times as fast as {label_of(plain)} in a trial" if ratio else "")
+    chosen = min(candidates, key=lambda each: seconds.get(label_of(each), float("inf")))
+    gain = seconds[label_of(plain)] / seconds[label_of(chosen)]
+    if gain < LEAST_GAIN:
+        log.info("engine    %s: %s", label_of(plain), why)
+        return plain
+    log.info("engine    %s, %.1f times as fast as %s in a trial", label_of(chosen), gain, label_of(plain))
     return chosen
+
+
+def _sample(engine: Engine, lr: Tensor) -> Tensor:
+    """Return the frames of a trial: the middle of the first ones, as many as a block of small frames has."""
+    sample = first_pixels(lr, SAMPLE_PIXELS)
+    several = min(engine.block(*lr.shape[-2:]), SAMPLE_PIXELS // sample[0, 0].numel())
+    return torch.cat([sample, sample[-1:].expand(max(0, several - 1), *sample.shape[1:])])
+
+
+def _accurate(engine: Engine, candidates: Sequence[UpscaleOptions], lr: Tensor) -> list[UpscaleOptions]:
+    """Return the candidates without those of bf16 that err by too much under precision=auto, as the first of them does."""
+    reduced = [each for each in candidates if each.precision == "bf16"]
+    if engine.options.precision != "auto" or not reduced:
+        return list(candidates)
+    error = _trial_engine(engine, reduced[0]).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
+    if error <= MOST_ERROR:
+        return list(candidates)
+    log.info("engine    %s is left out: it errs by %.1e of the data range", label_of(reduced[0]), error)
+    return [each for each in candidates if each.precision != "bf16"]
 
 
 def first_pixels(lr: Tensor, most: int) -> Tensor:
@@ -89,33 +109,34 @@ def first_pixels(lr: Tensor, most: int) -> Tensor:
 
 
 def candidates_of(options: UpscaleOptions, engine: Engine) -> list[UpscaleOptions]:
-    """Return what the options leave open, plain torch first; with the engine given, the fastest precision first."""
+    """Return what the options leave open, torch first; with the engine given, the fastest precision first.
+
+    OpenVINO is tried in bf16 alone, in which it can be the fastest by far.
+    """
     bf16 = engine.device.type == "cpu" and options.precision != "fp32" and cpu_computes_bf16()
     if options.engine != "auto":
         fp32 = replace(options, precision="fp32")
         return [replace(options, precision="bf16"), fp32] if bf16 and options.engine != "onnxruntime" else [fp32]
-    plain = replace(options, engine="torch", precision="fp32")
+    plain = replace(options, engine="torch", precision="bf16" if bf16 and options.precision == "bf16" else "fp32")
     if engine.device.type != "cpu":
         return [plain]
-    last = engine.kind == "frame"
-    found = [plain, replace(plain, channels_last=True)] if last else [plain]
-    found += [replace(plain, precision="bf16", channels_last=last)] if bf16 else []
-    if all(map(find_spec, RUNTIMES["onnxruntime"])):
+    found = [plain]
+    if bf16 and plain.precision == "fp32":
+        found.append(replace(plain, precision="bf16"))
+    if plain.precision == "fp32" and all(map(find_spec, RUNTIMES["onnxruntime"])):
         found.append(replace(plain, engine="onnxruntime"))
-    if all(map(find_spec, RUNTIMES["openvino"])):
-        found.append(replace(plain, engine="openvino"))
-        found += [replace(plain, engine="openvino", precision="bf16")] if bf16 else []
+    if bf16 and all(map(find_spec, RUNTIMES["openvino"])):
+        found.append(replace(plain, engine="openvino", precision="bf16"))
     return found
 
 
 def label_of(options: UpscaleOptions) -> str:
     """Return engine and precision in words, such as "openvino bf16"."""
-    return f"{options.engine} {options.precision}{' channels_last' if options.channels_last else ''}"
+    return f"{options.engine} {options.precision}"
 
 
 def _trial_engine(engine: Engine, options: UpscaleOptions) -> Engine:
-    """Return an engine for a trial. It has a copy of the network, because channels_last changes the order of weights."""
-    return Engine(copy.deepcopy(engine.module), replace(options, ensemble=False), channels=engine.channels)
+    return Engine(engine.module, replace(options, ensemble=False), channels=engine.channels)
 
 
 def _seconds(engine: Engine, candidates: Sequence[UpscaleOptions], sample: Tensor, trial: float) -> dict[str, float]:

@@ -146,7 +146,7 @@ def decided_engine(
     """
     if not upscaler.options.undecided:
         return {}
-    names = ("engine", "precision", "channels_last")
+    names = ("engine", "precision")
     begun = {name: recorded.get(name, "torch") for name in names}  # no engine is recorded for torch
     if recorded and upscaler.options.engine in ("auto", begun["engine"]):
         with suppress(UserError):  # an engine that is not installed here

@@ -28,7 +28,7 @@ class UpscaleOptions:
     """Settings for the application of a trained network to LR frames.
 
     `device`, `tile` and `memory` change the place and the speed of a computation, but its result only by rounding. `engine`,
-    `precision`, `compile` and `channels_last` add further rounding.
+    `precision` and `compile` add further rounding.
 
     Attributes:
         device: "cpu", "cuda", "mps" (from Python only), or "auto", which is "cuda" if there is such a GPU and "cpu" otherwise.
@@ -38,7 +38,6 @@ class UpscaleOptions:
             stay in float32. "auto" is "bf16" if the CPU computes it and errs by at most 1e-4 of the data range on the first
             frame of a movie, and otherwise "fp32". None: "fp32", or "auto" with engine="auto".
         compile: True to generate code with torch.compile. This pays off for movies of a few hundred frames or more.
-        channels_last: True to store the tensors of frame networks in torch's channels_last memory format.
         ensemble: True to average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"), which is
             8 times the work.
         periodic: How a field continues beyond its borders: "x", "y" or "xy" at the opposite side, "globe" along x and beyond the
@@ -65,7 +64,6 @@ class UpscaleOptions:
     engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "torch"
     precision: Literal["fp32", "bf16", "fp16", "auto"] | None = None
     compile: bool = False
-    channels_last: bool = False
     ensemble: bool = False
     periodic: Periodic | None = None
     ends: Ends | None = None
@@ -93,7 +91,7 @@ class UpscaleOptions:
         object.__setattr__(self, "calibration", None if self.calibration is None else str(self.calibration))
         if self.members is not None and self.members < 2:
             raise UserError(f"members={self.members}: must be 2 or more; leave it out for the output of the network itself")
-        check_engine(self.engine, self.precision, compile=self.compile, channels_last=self.channels_last)
+        check_engine(self.engine, self.precision, compile=self.compile)
         if self.precision is None:
             object.__setattr__(self, "precision", "auto" if self.engine == "auto" else "fp32")
         if self.several and (self.engine != "torch" or self.precision == "auto"):
@@ -115,7 +113,7 @@ class UpscaleOptions:
     @property
     def approximate(self) -> bool:
         """Return True if results differ by rounding from results in plain single precision."""
-        return self.engine != "torch" or self.precision != "fp32" or self.compile or self.channels_last
+        return self.engine != "torch" or self.precision != "fp32" or self.compile
 
     @property
     def undecided(self) -> bool:

@@ -265,8 +265,8 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str 
         static: Static fields on the grid of SR frames, such as ["orography.nc:z"], for a network that was trained with
             data.static; without any, those of training are used where they fit.
         **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `engine`, `precision`,
-            `compile`, `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile`,
-            `memory`, `members`, `keep`, `seed` and `calibration`.
+            `compile`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile`, `memory`, `members`, `keep`,
+            `seed` and `calibration`.
 
     Returns:
         An `Upscaler` with the methods `upscale(movie)` and `ood_score(movie)`.
