@@ -318,9 +318,9 @@ def _order_channels_last(network: nn.Module) -> None:
 
     On a CPU, networks are 1.0 to 1.7 times as fast that way (docs/reference/performance.md).
     """
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _all_finite(x: Tensor) -> bool:
