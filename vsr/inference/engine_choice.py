@@ -30,7 +30,7 @@ LEAST_GAIN = 1.1  # of another engine over torch; with less it loses to the thre
 TRIAL_SECONDS, TRIAL_SHARE = 2.0, 0.03  # at most, and of torch's time for the movie; after each has computed the sample once
 SAMPLE_PIXELS = 1 << 15  # LR pixels that the engines compute in a trial
 FEWEST_PIXELS = 1 << 20  # LR pixels of a movie for which torch is timed at all
-ERROR_PIXELS = 1 << 18  # LR pixels of the first frame on which the error of bf16 is measured
+ERROR_PIXELS = 1 << 16  # LR pixels of the first frame on which the error of bf16 is measured
 # Seconds that torch must need for a movie, so that another engine pays: after a trial was kept, and before there was one.
 PAYS, PAYS_FOR_TRIAL = 3.0, 20.0
 
@@ -49,15 +49,17 @@ def choose_options(engine: Engine, sha256: str, lr: Tensor, frames: int | None) 
     Returns:
         Options that name an engine and a precision. They depend on the speed of the machine.
     """
-    options, candidates = engine.options, candidates_of(engine.options, engine)
+    options = engine.options
+    if options.engine == "auto" and frames is not None and frames * lr[0, 0].numel() < FEWEST_PIXELS:
+        plain = _torch_options(options, engine)
+        log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
+        return plain
+    candidates = candidates_of(options, engine)
     plain = candidates[0]
     if options.engine != "auto" or len(candidates) == 1:
         chosen = _accurate(engine, candidates, lr)[0]
         log.info("engine    %s", label_of(chosen))
         return chosen
-    if frames is not None and frames * lr[0, 0].numel() < FEWEST_PIXELS:
-        log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
-        return plain
     sample = _sample(engine, lr)
     seconds = _seconds(engine, [plain], sample, 0.0)
     per_frame = seconds[label_of(plain)] * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
@@ -117,7 +119,7 @@ def candidates_of(options: UpscaleOptions, engine: Engine) -> list[UpscaleOption
     if options.engine != "auto":
         fp32 = replace(options, precision="fp32")
         return [replace(options, precision="bf16"), fp32] if bf16 and options.engine != "onnxruntime" else [fp32]
-    plain = replace(options, engine="torch", precision="bf16" if bf16 and options.precision == "bf16" else "fp32")
+    plain = _torch_options(options, engine)
     if engine.device.type != "cpu":
         return [plain]
     found = [plain]
@@ -128,6 +130,12 @@ def candidates_of(options: UpscaleOptions, engine: Engine) -> list[UpscaleOption
     if bf16 and all(map(find_spec, RUNTIMES["openvino"])):
         found.append(replace(plain, engine="openvino", precision="bf16"))
     return found
+
+
+def _torch_options(options: UpscaleOptions, engine: Engine) -> UpscaleOptions:
+    """Return the options with torch, in bf16 if they name it and the CPU computes it."""
+    bf16 = options.precision == "bf16" and engine.device.type == "cpu" and cpu_computes_bf16()
+    return replace(options, engine="torch", precision="bf16" if bf16 else "fp32")
 
 
 def label_of(options: UpscaleOptions) -> str:
