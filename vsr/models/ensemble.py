@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from vsr.degradations.activity import activity_of
 from vsr.geometry import crop
 from vsr.models.base import Network
+from vsr.models.blocks import init_block_he_normal_
+from vsr.models.edsr import SMALL
 from vsr.models.residual import StandardizedResidual
-from vsr.models.resnet import ResNetLayers, resnet_reach
+from vsr.models.resnet import SmoothBlock
 from vsr.system.ranks import sum_over_ranks
 from vsr.types import HRClips, TrainingFrames
 
-WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
+WIDTH, BLOCKS, DEPTH = 32, 2, 3  # of the layers that turn noise into details, see DetailLayers
+LARGEST_AMPLITUDE = 3.0  # logarithm of the last gain, at most
 MEMBERS_AT_ONCE = 8  # outside of training, to bound the memory
 LARGEST_FACTOR = 3.0  # of the details of members; a fit that asks for more, or for less than its inverse, is not trusted
 # Quantiles of the activity of LR frames that divide the classes with a factor of their own. Most are among quiet places, where
@@ -32,9 +35,10 @@ CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and traini
 class Ensemble(Network):
     """Wrapper that also gives members: the frames of a network plus details made from noise.
 
-    A member is sr = network(lr) + factor * rms * layers(lr, network(lr), noise): the network runs once for all members, and a few
-    small layers run once for each. The last of these layers starts at zero, so that training starts from the network alone.
-    Noise is one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
+    A member is sr = network(lr) + factor * rms * details(lr, network(lr), noise): the network runs once for all members, and a
+    few small layers run once for each (`DetailLayers`). Details start at zero, so that training starts from the network alone,
+    and their mean over all noise is zero, so that the mean of the members is what the network alone gives. Noise is one value
+    per HR pixel, given as scale^2 planes of LR pixels (space to depth).
 
     The factor is 1 in training. It is fitted to validation frames (`SpreadFit`), because the network errs more on movies that it
     did not learn from than the members of training can tell. There is one for each channel and class of activity of its LR
@@ -67,10 +71,9 @@ class Ensemble(Network):
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.whole_frames, self.channels, self.inputs, self.total = network.whole_frames, channels, inputs, total
         self.scale = network.scale
-        self.reach = network.reach + resnet_reach(BLOCKS)
+        self.reach = network.reach + 2 + 2 * BLOCKS + DEPTH
         self.noise_planes = self.scale**2
-        self.details = ResNetLayers(inputs + channels * self.scale**2 + self.noise_planes, WIDTH, BLOCKS, channels, self.scale)
-        nn.init.zeros_(self.details.out[0].weight)  # type: ignore[arg-type]
+        self.details = DetailLayers(inputs + channels * self.scale**2, self.noise_planes, channels * self.scale**2)
         self.register_buffer("edges", torch.zeros(channels, len(SPREAD_SHARES)))
         self.register_buffer("factor", torch.ones(channels, len(SPREAD_SHARES) + 1))
 
@@ -105,14 +108,10 @@ class Ensemble(Network):
             lost, clips = self.geometry.margin[0], len(lr)
             own, noise, lr = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise, lr))
             details = details.transpose(1, 2).flatten(0, 1)
-        # The first layer is linear: what it makes of the network's frame is the same for all members.
-        head, seen = self.details.head, torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)
-        known = F.conv2d(seen, head.weight[:, : seen.shape[1]], head.bias, padding=1).unsqueeze(1)
-        parts = []
-        for some in noise.unflatten(1, (count, self.noise_planes)).split(count if self.training else MEMBERS_AT_ONCE, 1):
-            first = F.conv2d(some.flatten(0, 1), head.weight[:, seen.shape[1] :], padding=1).unflatten(0, some.shape[:2])
-            parts.append(self.details.after_head((known + first).flatten(0, 1)).unflatten(0, some.shape[:2]))
-        made = torch.cat(parts, 1) * network.rms  # (N, K, C, H, W)
+        gains = self.details.gains(torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)).unsqueeze(1)
+        parts = noise.unflatten(1, (count, self.noise_planes)).split(count if self.training else MEMBERS_AT_ONCE, 1)
+        made = torch.cat([F.pixel_shuffle(self.details(part, gains), self.scale) for part in parts], 1)
+        made = made * network.rms  # (N, K, C, H, W)
         if not self.training:
             made = made * self._factors(lr).unsqueeze(1)
         return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
@@ -129,13 +128,6 @@ class Ensemble(Network):
         """Return the factor of each HR pixel, (N, C, H, W), without steps where the class of LR frames (N, c, h, w) changes."""
         channel = torch.arange(self.channels, device=lr.device).view(-1, 1, 1)
         return F.interpolate(self.factor[channel, self.classes(lr)], scale_factor=self.scale, mode="bilinear")
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        # Ensembles of before have no factor, or one for each channel, and no classes.
-        factor = state_dict.get(f"{prefix}factor", torch.ones(self.channels))
-        state_dict[f"{prefix}factor"] = factor.view(self.channels, -1).expand_as(self.factor).clone()
-        state_dict.setdefault(f"{prefix}edges", torch.zeros_like(self.edges))
-        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
@@ -154,44 +146,81 @@ class Ensemble(Network):
         return self.with_modules(network=self.network.replace_layers(replace))
 
 
-class SpreadFit:
-    """Fit of the factors of details with which members differ from each other as much as their mean differs from HR.
+class DetailLayers(nn.Module):
+    """Layers at LR that turn noise into details.
 
-    With details d around the network's own output, and its error r, the factor f solves f^2 V = E(f m - r)^2, where m is the
-    mean and V the variance of the details of K members, times (K + 1) / K. All of these are sums over pixels, for each channel
-    and class of activity.
+    They are linear in the noise, so that the mean of the details is zero. Between them, features are multiplied by gains that
+    other layers make of the LR frame and the frame of the network, once for all members: so the details, and how they hang
+    together, follow the flow. The gains of the last layer are amplitudes exp(x), which can be as small as water at rest needs.
+
+    Layers of noise (channels@kernel): DEPTH times WIDTH@3x3, outputs@3x3. Layers of gains: WIDTH@3x3, BLOCKS residual blocks,
+    (DEPTH * WIDTH + outputs)@3x3.
+
+    Args:
+        inputs: Number of channels that the gains are made of.
+        noise: Number of planes of noise.
+        outputs: Number of channels of the details.
+    """
+
+    def __init__(self, inputs: int, noise: int, outputs: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(WIDTH, DEPTH * WIDTH + outputs, 3, padding=1)
+        blocks = [SmoothBlock(WIDTH) for _ in range(BLOCKS)]
+        self.gains = nn.Sequential(nn.Conv2d(inputs, WIDTH, 3, padding=1), *blocks, nn.SiLU(), last)
+        init_block_he_normal_(self.gains)
+        sizes = [noise, *[WIDTH] * DEPTH, outputs]
+        layers = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(sizes)]
+        with torch.no_grad():
+            last.weight.mul_(SMALL)
+            for layer in layers:
+                nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+            layers[-1].weight.zero_()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, noise: Tensor, gains: Tensor) -> Tensor:
+        """Return the details (N, K, outputs, h, w) of noise (N, K, planes, h, w) with these gains, as (N, 1, .., h, w)."""
+        x = noise
+        for i, layer in enumerate(self.layers):
+            x = layer(x.flatten(0, 1)).unflatten(0, noise.shape[:2])
+            if i < DEPTH:
+                x = x * (1 + gains[:, :, i * WIDTH : (i + 1) * WIDTH])
+        return x * gains[:, :, DEPTH * WIDTH :].clamp(max=LARGEST_AMPLITUDE).exp()
+
+
+class SpreadFit:
+    """Fit of the factors of details with which members differ from each other as much as the network errs.
+
+    The factor is the root of the mean squared error of the network over that of the details, which have a mean of zero, for each
+    channel and class of activity.
 
     Args:
         channels: Number of channels.
     """
 
     def __init__(self, channels: int) -> None:
-        self._sums = torch.zeros(4, channels, len(SPREAD_SHARES) + 1, dtype=torch.float64)
+        self._sums = torch.zeros(2, channels, len(SPREAD_SHARES) + 1, dtype=torch.float64)
 
     def update(self, members: Tensor, sr: HRClips, hr: HRClips, mask: Tensor | None, classes: Tensor) -> None:
         """Add clips.
 
         Args:
-            members: Members with a factor of 1, (B, C, K, F, H, W), K of 2 or more.
+            members: Members with a factor of 1, (B, C, K, F, H, W).
             sr: The network's own output (B, C, F, H, W).
             hr: Truth.
             mask: Weight of each pixel (B, 1, F, H, W); None for all pixels alike.
             classes: Class of activity of each pixel (B, C, F, H, W), see `Ensemble.classes`.
         """
-        details, error, count = members - sr.unsqueeze(2), hr - sr, members.shape[2]
-        mean, variance = details.mean(2), details.var(2) * (count + 1) / count
+        details, error = members - sr.unsqueeze(2), hr - sr
         weight = torch.ones_like(error) if mask is None else mask.expand_as(error)
-        terms = torch.stack([variance, mean.square(), mean * error, error.square()])
+        terms = torch.stack([details.square().mean(2), error.square()])
         for i in range(self._sums.shape[-1]):
             self._sums[..., i] += (terms * weight * (classes == i)).sum((1, 3, 4, 5), dtype=torch.float64).cpu()
 
     def factor(self) -> Tensor:
         """Return the factors (C, classes) from the clips of all processes; 1 where members do not differ."""
-        variance, mean, both, error = sum_over_ranks(self._sums)
-        own = variance - mean
-        found = ((both.square() + own * error).clamp_min(0).sqrt() - both) / own
-        found = torch.where(own > 0, found, LARGEST_FACTOR).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
-        return torch.where((variance > 0) & (error > 0), found, 1.0).float()
+        details, error = sum_over_ranks(self._sums)
+        found = (error / details).sqrt().clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        return torch.where((details > 0) & (error > 0), found, 1.0).float()
 
 
 def interpolation_weights(planes: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:

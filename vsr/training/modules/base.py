@@ -32,7 +32,7 @@ from vsr.training.modules.losses import additional_loss_terms, loss_function, we
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
-MEMBERS_OF_FIT = 2  # of an ensemble in validation, to fit their spread
+MEMBERS_OF_FIT = 1  # of an ensemble in validation, to fit their spread
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
 
