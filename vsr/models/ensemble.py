@@ -29,7 +29,7 @@ LARGEST_FACTOR = 3.0  # of the details of members; a fit that asks for more, or 
 # Quantiles of the activity of LR frames that divide the classes with a factor of their own. Most are among quiet places, where
 # water at rest lies beside waves.
 SPREAD_SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 0.9)
-CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
+CORRELATION_TIMES = (1.5, 5.0)  # frames; planes of noise take turns, and training chooses among them
 
 
 class Ensemble(Network):
