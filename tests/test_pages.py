@@ -148,7 +148,7 @@ REPLACED: dict[str, dict[str, str]] = {
     "docs/guides/scaling.md": {"trainer.devices=N": "trainer.devices=2"},
     "docs/guides/sweeps.md": {"runs/sweeps/NAME": "runs/sweeps/model_srcnn+fsrcnn_seed*"},
     "docs/guides/transfer.md": {"recipe.residual=none ...": "recipe.residual=none", "model=M scale=S": "model=fsrcnn_s scale=2"},
-    "docs/guides/uncertainty.md": {"ENSEMBLE,NETWORK": "ensemble.ckpt,best.ckpt"},
+    "docs/guides/uncertainty.md": {"=ENSEMBLE": "=ensemble.ckpt"},
     "docs/results/report.md": {"data.path=FILE": "data.path=clip.mp4 data.size=48"},
     "docs/reference/security.md": {"inspect FILE": "inspect field.nc"},
 }
