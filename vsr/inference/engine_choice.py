@@ -178,7 +178,7 @@ def _path_of_trial(sha256: str, candidates: Sequence[UpscaleOptions], sample: Te
         "size": list(sample.shape),
         "machine": [cpu_name(), torch.get_num_threads()],
         "versions": [__version__, torch.__version__],
-        "engines": {label_of(each): runtime_version(each.engine) for each in candidates if each.engine in RUNTIMES},
+        "engines": {label_of(each): runtime_version(each.engine) if each.engine in RUNTIMES else "" for each in candidates},
     }
     return cache_path(None, "engine", about).with_suffix(".json")
 
