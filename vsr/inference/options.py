@@ -33,7 +33,7 @@ class UpscaleOptions:
     Attributes:
         device: "cpu", "cuda", "mps" (from Python only), or "auto", which is "cuda" if there is such a GPU and "cpu" otherwise.
         engine: What computes the layers of the network: "torch", "onnxruntime" or "openvino" (on the CPU), or "auto" for the
-            fastest of these, found by a trial of two seconds, for movies that are long enough to pay for it.
+            fastest of these, found by a trial of two seconds at most, for movies that are long enough to pay for it.
         precision: "fp32", "bf16" or "fp16" for the arithmetic of the network. Normalization, bicubic interpolation and sums
             stay in float32. "auto" is "bf16" if the CPU computes it and errs by at most 1e-4 of the data range on the first
             frame of a movie, and otherwise "fp32". None: "fp32", or "auto" with engine="auto".
