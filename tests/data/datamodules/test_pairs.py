@@ -758,6 +758,19 @@ def test_energy_and_the_velocity_through_walls_are_scored(tmp_path: Path) -> Non
     assert plain["protocol"]["data"] == found["protocol"]["data"]
 
 
+@pytest.mark.parametrize("names", [("h", "u", "v"), ("h", "a", "b")])
+def test_an_ensemble_turns_the_velocities_that_names_tell(names: tuple[str, ...], tmp_path: Path) -> None:
+    files = write_pair(tmp_path, names=names, kind="cell")
+    train_here(tmp_path / "run", [*QUICK, *files, f"data.variable=[{','.join(names)}]", "model=plain"])
+    upscaler = vsr.load(tmp_path / "run" / "checkpoints" / "best.ckpt", device="cpu", ensemble=True)
+    with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+        frames = np.stack([lr[name].values[0] for name in names], 1)
+    signs = np.array([1, -1, 1], np.float32).reshape(-1, 1, 1) if "u" in names else np.float32(1)
+    sr, mirrored = upscaler.upscale(frames), upscaler.upscale(signs * frames[..., ::-1])
+    spread = np.ptp(sr, (0, 2, 3)).reshape(-1, 1, 1)
+    np.testing.assert_allclose(signs * mirrored[..., ::-1] / spread, sr / spread, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

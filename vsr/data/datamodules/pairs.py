@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vsr.data.file_movies import FileMovie, set_common_offset, variables_of
 from vsr.data.paired import PairedDataModule, PairedMovie
+from vsr.data.shared_grid import have_offsets
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.geometry import PixelGrid, is_cell
@@ -68,8 +69,7 @@ class PairsDataModule(PairedDataModule):
         transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
             {"q": "log"} transforms some of several variables. None for none.
         vectors: Pairs of variables that are the components of vectors along x and along y, as in [["u", "v"]]: their energy is
-            scored, and `ensemble=true` of `vsr upscale` turns them. None for those that names and CF attributes tell, which are
-            scored alone.
+            scored, and `ensemble=true` of `vsr upscale` turns them. None for those that names and CF attributes tell.
         walls: True if the outermost rows and columns of HR are walls: the velocity through them is scored. Needs a vector.
         frames: Frames of each trajectory to use: the first N, or [START,STOP].
         learn: Number of frames to learn from, or a share below 1; None for all trajectories that are not tested on.
@@ -173,6 +173,8 @@ class PairsDataModule(PairedDataModule):
         found = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
         self.lr_offset = set_common_offset(found) if found else 0.0
         self._find_times_and_places()
+        if not have_offsets(self._named_vectors, self.offset):
+            self.vectors = self.vectors or self._named_vectors
         return [*self.read]
 
     def setup(self, stage: str | None = None) -> None:
