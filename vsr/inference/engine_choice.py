@@ -143,8 +143,16 @@ def label_of(options: UpscaleOptions) -> str:
     return f"{options.engine} {options.precision}"
 
 
+def computes_as(engine: Engine, options: UpscaleOptions) -> bool:
+    """Return True if an engine whose options leave something open computes as these options say: by torch, in fp32."""
+    own = engine.options
+    exact = own.engine in ("auto", "torch") and own.precision in ("auto", "fp32")
+    return exact and options == replace(own, engine="torch", precision="fp32")
+
+
 def _trial_engine(engine: Engine, options: UpscaleOptions) -> Engine:
-    return Engine(engine.module, replace(options, ensemble=False), channels=engine.channels)
+    options = replace(options, ensemble=False)
+    return engine if computes_as(engine, options) else Engine(engine.module, options, channels=engine.channels)
 
 
 def _seconds(engine: Engine, candidates: Sequence[UpscaleOptions], sample: Tensor, trial: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
-from vsr.inference.engine_choice import choose_options
+from vsr.inference.engine_choice import choose_options, computes_as
 from vsr.inference.members import MemberEngine, read_calibration
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, PairsScore, out_of_distribution_clip_score
@@ -60,7 +60,7 @@ class FrameUpscaler:
         self.trained = trained
         self._continued: dict[Periodic, Self] = {}
         self._for_values: dict[tuple[Any, ...], Self] = {}
-        self._decided: dict[tuple[int, ...], FrameUpscaler] = {}
+        self._decided: dict[tuple[int, ...], Engine] = {}  # by the size of LR frames
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
@@ -294,8 +294,10 @@ class FrameUpscaler:
         if self.options.undecided:
             size = tuple(frames.shape[-2:])
             if size not in self._decided:
-                self._decided[size] = self.with_options(self.decided_options(frames, len(frames)))
-            return self._decided[size].upscale_frames(frames)
+                options = self.decided_options(frames, len(frames))
+                own = computes_as(self.engine, options)
+                self._decided[size] = self.engine if own else self.with_options(options).engine
+            return self._in_blocks(self._decided[size], frames)
         return self._in_blocks(self.engine, frames)
 
     def _in_blocks(self, engine: Engine | MemberEngine, frames: Tensor) -> Tensor:
