@@ -1,14 +1,14 @@
 """Speed of the engines of `vsr upscale`, side by side in one process, and what they cost in PSNR.
 
     python -m benchmarks.engines [--models plain,resnet,fsrcnn,stacked] [--sizes 64,128,256,540x960] [--threads N] [--rounds 7]
-        [--train 60] [--movies 1,10,100,1000 --longest 30]
+        [--train 60 --path FILE] [--movies 1,10,100,1000 --longest 30]
 
 The first table has frames per second of upscaling x2 by each engine and precision, of untrained networks as `vsr upscale` runs
 them, with tiles and the bicubic skip. --sizes are those of LR frames. The engines take turns; figures are medians over rounds.
 
-The second table is printed with --train N: networks are trained for N seconds on the tide, the bores and a film, and scored on
-test frames. "loss" is the PSNR of torch fp32 minus that of the engine; "RMS" and "largest" are differences from torch fp32 over
-the data range.
+The second table is printed with --train N: networks are trained for N seconds on the tide, the bores, a film and a movie of your
+own (--path, as data.path takes it), and scored on test frames. "loss" is the PSNR of torch fp32 minus that of the engine; "RMS"
+and "largest" are differences from torch fp32 over the data range.
 
 The third table is printed with --movies: seconds for movies of so many frames by `engine=torch`, `onnxruntime` and `auto`, from
 the checkpoint to the last frame, each in a new process with an empty cache, so that opening, exporting and trials count. Movies
@@ -53,7 +53,7 @@ from vsr.training.build_network import build_super_resolver
 
 ROOT = Path(__file__).parent.parent
 PIXELS = 1 << 17  # LR pixels of the frames of a round, one frame at least
-DATA = {"tide": "data=climate", "bores": "data=climate data.family=bores", "film": "data=movies"}
+DATA = {"tide": ["data=climate"], "bores": ["data=climate", "data.family=bores"], "film": ["data=movies"]}
 MOVIES, FRAMES = 6, 8  # of a test set; of a movie
 
 
@@ -95,9 +95,9 @@ def speeds(model: str, size: tuple[int, int], rounds: int) -> dict[str, float]:
     return {label: length / statistics.median(times) for label, times in taken.items()}
 
 
-def train(model: str, data: str, budget: float, folder: Path) -> Path:
+def train(model: str, data: Sequence[str], budget: float, folder: Path) -> Path:
     """Train a network for some seconds and return its checkpoint."""
-    typed = [f"model={model}", *DATA[data].split(), f"budget={budget:g}s", f"hydra.run.dir='{folder}'"]
+    typed = [f"model={model}", *data, f"budget={budget:g}s", f"hydra.run.dir='{folder}'"]
     done = subprocess.run([sys.executable, str(ROOT / "train.py"), *typed], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
@@ -180,13 +180,15 @@ def print_speeds(models: Sequence[str], sizes: Sequence[tuple[int, int]], rounds
     print(table(["network", "LR frame", *labels], rows))
 
 
-def print_losses(models: Sequence[str], budget: float) -> None:
-    rows = []
+def print_losses(models: Sequence[str], budget: float, path: str | None) -> None:
+    rows, given = [], dict(DATA)
+    if path is not None:
+        given[Path(path).name] = ["data=climate", f"data.path='{path}'"]
     with tempfile.TemporaryDirectory() as name:
-        for data in DATA:
+        for data, typed in given.items():
             for model in models:
                 exact = None
-                for label, psnr, rms, most in losses(train(model, data, budget, Path(name) / f"{model}-{data}")):
+                for label, psnr, rms, most in losses(train(model, typed, budget, Path(name) / f"{model}-{data}")):
                     exact = psnr if exact is None else exact
                     rows.append([data, model, label, f"{psnr:.2f}", f"{exact - psnr:+.4f}", f"{rms:.1e}", f"{most:.1e}"])
                     print("\t".join(rows[-1]), flush=True)
@@ -200,6 +202,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--train", type=float, default=0.0)
+    parser.add_argument("--path")
     parser.add_argument("--movies", default="")
     parser.add_argument("--longest", type=float, default=30.0)
     options = parser.parse_args()
@@ -212,7 +215,7 @@ def main() -> None:
     elif options.sizes:
         print_speeds(models, sizes_of(options.sizes), options.rounds)
     if options.train:
-        print_losses(models, options.train)
+        print_losses(models, options.train, options.path)
 
 
 if __name__ == "__main__":

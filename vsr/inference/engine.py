@@ -30,9 +30,9 @@ from vsr.system.cpu import keep_freed_memory
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_FRAMES = 64  # per block
-# Bytes of intermediate results of a frame network on a CPU: tiles of this size are up to twice as fast as large frames, which
-# every layer fetches from memory again (benchmarks/upscale.py). Movie networks would compute too many frames twice.
-CACHED_BYTES = 24 * 2**20
+# Most bytes of intermediate results of a frame network on a CPU: larger tiles and blocks gain at most a tenth, and take up to a
+# gigabyte more (docs/reference/performance.md). Movie networks would compute too many frames twice.
+TILE_BYTES = 192 * 2**20
 PROBE = 24  # LR pixels per side of the frame on which the memory per pixel is measured
 
 
@@ -309,7 +309,7 @@ class Engine:
         held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":
-            limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))
+            limit = min(limit, max(TILE_BYTES * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
 
 
