@@ -1,10 +1,12 @@
 """Steps per second of a Lightning run, compared with a bare PyTorch loop that does the same work on the same batches.
 
-    python -m benchmarks.train_loop [--steps 300] [--rounds 5] [--threads N] [--precisions]
+    python -m benchmarks.train_loop [--steps 300] [--rounds 5] [--threads N] [--precisions | --compile]
 
-With --precisions it measures Lightning runs of three networks in single precision and in bfloat16 instead. Both loops run in one
-process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the same network, loss,
-clipping, Adam, schedule and averaged weights, and nothing else.
+Both loops run in one process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the
+same network, loss, clipping, Adam, schedule and averaged weights, and nothing else.
+
+With --precisions it measures Lightning runs of three networks in single precision and in bfloat16 instead, and with --compile
+such runs with and without torch.compile, and the number of steps from which on compiling pays.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from vsr.training.trainer import quiet_trainer
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 
 
+Precision = Literal["32-true", "bf16-mixed"]
+FORMATS: tuple[tuple[Precision, bool], ...] = (("32-true", False), ("bf16-mixed", True))
 NETWORKS: dict[str, type[Network]] = {"fsrcnn": FSRCNN, "plain": Plain, "resnet": ResNet}
 
 
@@ -73,22 +77,34 @@ def bare_loop(steps: int) -> float:
 
 
 class Clock(L.Callback):
-    """Measures the time from the start of training to its end, without the start of the Trainer."""
+    """Measures the time of training, without the start of the Trainer.
+
+    Attributes:
+        first: Seconds of the first two steps, which compile the network where it is compiled.
+        seconds: Seconds of all steps.
+    """
 
     def on_train_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, number: int) -> None:
+        if number == 1:
+            self.first = time.perf_counter() - self.start
 
     def on_train_end(self, *_: Any) -> None:
         self.seconds = time.perf_counter() - self.start
 
 
 def lightning_loop(
-    steps: int, network: type[Network] = FSRCNN, precision: Literal["32-true", "bf16-mixed"] = "32-true", nhwc: bool = False
-) -> float:
-    """Return steps per second of a run with the callbacks of train.py, without validation."""
+    steps: int, network: type[Network] = FSRCNN, precision: Precision = "32-true", nhwc: bool = False, compiled: bool = False
+) -> Clock:
+    """Return the times of a run with the callbacks of train.py, without validation."""
     module, loader = make(steps, network)
     if nhwc:
         module.to(memory_format=torch.channels_last)
+    if compiled:
+        torch._dynamo.reset()
+        module.network.compile()
     clock = Clock()
     trainer = L.Trainer(
         max_epochs=1,
@@ -102,7 +118,7 @@ def lightning_loop(
         callbacks=[TrainingProgressBar(), EMA(0.999), clock],
     )
     trainer.fit(module, train_dataloaders=loader)
-    return steps / clock.seconds
+    return clock
 
 
 def print_precisions(steps: int, rounds: int) -> None:
@@ -112,9 +128,29 @@ def print_precisions(steps: int, rounds: int) -> None:
         for _ in range(rounds):
             for precision, nhwc in product(("32-true", "bf16-mixed"), (False, True)):
                 label = precision.partition("-")[0] + " channels_last" * nhwc
-                found.setdefault(label, []).append(lightning_loop(steps, network, precision, nhwc))  # type: ignore[arg-type]
+                seconds = lightning_loop(steps, network, precision, nhwc).seconds  # type: ignore[arg-type]
+                found.setdefault(label, []).append(steps / seconds)
         medians = ", ".join(f"{label} {statistics.median(each):.1f}" for label, each in found.items())
         print(f"{name}, steps/s: {medians}", flush=True)
+
+
+def print_compiled(steps: int, rounds: int) -> None:
+    """Print what torch.compile gains and costs for each network, and the number of steps for which the two are equal."""
+    torch._inductor.config.force_disable_caches = True
+    for name, network in NETWORKS.items():
+        for precision, nhwc in FORMATS:
+            rates: dict[bool, list[float]] = {False: [], True: []}
+            start = []
+            for _ in range(rounds):
+                for compiled in rates:
+                    clock = lightning_loop(2 + steps, network, precision, nhwc, compiled)
+                    rates[compiled].append(steps / (clock.seconds - clock.first))
+                    if compiled:
+                        start.append(clock.first)
+            plain, fast, begun = (statistics.median(each) for each in (*rates.values(), start))
+            even = f"{begun / (1 / plain - 1 / fast):.0f}" if fast > plain else "never"
+            label = precision.partition("-")[0] + " channels_last" * nhwc
+            print(f"{name}, {label}: {plain:.1f} steps/s, compiled {fast:.1f} after {begun:.0f} s, even at {even}", flush=True)
 
 
 def main() -> None:
@@ -123,6 +159,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precisions", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
@@ -130,8 +167,11 @@ def main() -> None:
     if options.precisions:
         print_precisions(options.steps, options.rounds)
         return
+    if options.compile:
+        print_compiled(options.steps, options.rounds)
+        return
     bare_loop(20), lightning_loop(20)
-    pairs = [(lightning_loop(options.steps), bare_loop(options.steps)) for _ in range(options.rounds)]
+    pairs = [(options.steps / lightning_loop(options.steps).seconds, bare_loop(options.steps)) for _ in range(options.rounds)]
     ratio = statistics.median(a / b for a, b in pairs)
     ours, floor = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"fsrcnn, patch 32, batch 16, {options.threads} threads, {options.rounds} rounds of {options.steps} steps (medians)")
