@@ -15,7 +15,7 @@ import xarray
 
 import vsr
 from tests.conftest import Script
-from tests.fakes import evaluate_here
+from tests.fakes import evaluate_here, train_here
 from vsr.errors import UserError
 from vsr.geometry import crop
 from vsr.inference.trained import read_trained
@@ -121,7 +121,11 @@ def test_upscale_writes_the_intervals_of_a_calibration(
     more = {"members": members} if members else {}
     plain = vsr.load(runs[name], keep=["members"], **more).upscale(lr) if members else vsr.load(runs[name]).upscale(lr)
     mean = plain.mean(0) if members else plain
-    found = vsr.load(runs[name], calibration=calibration, keep=["q05", "mean", "q50", "q95", "q60"], **more).upscale(lr)
+    kept = ["q05", "mean", "q50", "q95", "q60"]
+    found = vsr.load(runs[name], calibration=calibration, keep=kept, **more).upscale(lr)
+    # The folder of an evaluation will do, and engine=auto takes the one engine that there is.
+    others = vsr.load(runs[name], calibration=calibration.parent, keep=kept, engine="auto", **more)
+    np.testing.assert_array_equal(others.upscale(lr), found)
     low, middle, half, high, above = found
     np.testing.assert_allclose(middle, mean, atol=1e-4)
     np.testing.assert_array_equal(half, middle)
@@ -136,12 +140,14 @@ def test_upscale_writes_the_intervals_of_a_calibration(
 
 def test_a_calibration_of_something_else_is_refused(runs: dict[str, Path], calibration: Path, tmp_path: Path) -> None:
     for options, message in [
-        ({"members": 5}, r"is for no members or members=6, not for members=5"),
+        ({"members": 5}, r"is for no members or members=6, not for members=5; type members=6$"),
         ({"consistency": "projection"}, r"is for consistency=none, not for projection; calibrate again with vsr evaluate"),
         ({"keep": "q07"}, r"keep=q07: the calibration holds q05, q10"),
         ({"keep": "std"}, r"keep=std: calibration= gives intervals.*type keep=\[mean,q05,q95\]"),
         ({"members": 6, "keep": "members"}, r"keep=members: calibration= gives intervals"),
-        ({"engine": "onnxruntime"}, r"calibration=.*: for engine=torch"),
+        ({"engine": "onnxruntime"}, r"calibration=.*: for engine=torch.*type engine=torch"),
+        ({"precision": "auto"}, r"calibration=.*: for engine=torch.*type precision=fp32"),
+        ({"members": "6"}, r"members=6: must be 2 or more, a whole number"),
     ]:
         with pytest.raises(UserError, match=message):
             vsr.load(runs["ensemble"], calibration=calibration, **options)
@@ -153,7 +159,7 @@ def test_a_calibration_of_something_else_is_refused(runs: dict[str, Path], calib
         ("degradation", "area", "is for degradation=area, not for bicubic"),
         ("scale", 4, "is for scale=4, not for 2"),
         ("variables", ["u"], r"is for variables=\['u'\], not for \[\]"),
-        ("widths", [[1.0]], "is none of this vsr; make one with"),
+        ("widths", [[1.0]], "is no calibration that this version wrote; make one with"),
     ]:
         other = tmp_path / f"{key}.json"
         other.write_text(json.dumps({name: entry | {key: value} for name, entry in stored.items()}))
@@ -257,3 +263,27 @@ def test_what_cannot_be_scored_is_refused(
     done = script("evaluate", f"checkpoint={runs[name]}", "strategy=cpu", "report=false", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_frames_of_the_training_make_no_intervals(
+    runs: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "runs.npy", np.random.default_rng(0).random((10, 4, 24, 24), np.float32))
+    data = [f"data.path={tmp_path}/runs.npy", "data.axes=ntyx"]
+    train_here(tmp_path / "run", ["model=plain", "epochs=1", "recipe.steps=2", "recipe.patch=8", "data=climate", *data])
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    larger = ["data=climate", *data, "data.val=0.5"]
+    with pytest.raises(UserError, match=r"was trained on 24 frames .* leaves 12 to train on.*train again with data.val=0.5$"):
+        evaluate_here(tmp_path / "a", [checkpoint, "calibrate=true", *larger])
+    evaluate_here(tmp_path / "b", [checkpoint, *larger])
+    assert "test frames are among them" not in caplog.text
+    evaluate_here(tmp_path / "c", [checkpoint, "data=climate", *data, "data.learn=8", "data.test=32"])
+    assert "this split leaves 4 to train on, so that test frames are among them" in caplog.text
+    generated = [f"data.{key}={value}" for key, value in CLIMATE.items() if key not in ("_target_", "val")]
+    with pytest.raises(UserError, match="validation frames are among them"):
+        evaluate_here(
+            tmp_path / "d", [f"checkpoint={runs['network']}", "calibrate=true", "data=climate", *generated, "data.val=0.5"]
+        )
+    generated = [each.replace("learn=60", "learn=80") for each in generated]
+    evaluate_here(tmp_path / "e", [f"checkpoint={runs['network']}", "calibrate=true", "data=climate", *generated, "data.val=0.5"])
+    assert json.loads((tmp_path / "e" / "calibration.json").read_text())["network, calibrated"]["trajectories"] == 4

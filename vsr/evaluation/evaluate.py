@@ -21,6 +21,7 @@ from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
 from vsr.config.named_commands import task_arguments
 from vsr.config.overrides import with_overrides
+from vsr.config.plugins import plugins_as_typed
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
@@ -29,7 +30,7 @@ from vsr.data.lr_statistics import LRStatistics
 from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
-from vsr.evaluation.evaluated_data import build_evaluated_data, evaluated_static_fields, fit_to_data
+from vsr.evaluation.evaluated_data import build_evaluated_data, check_split, evaluated_static_fields, fit_to_data
 from vsr.evaluation.lead_time import CALIBRATED, add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import pair_sentences
@@ -156,6 +157,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_config(config)
     fields = evaluated_static_fields(cfg.get("static"), config, checkpoints[0].trained)
     data = build_evaluated_data(config, checkpoints, fields, typed=cfg.data is not None)
+    for checkpoint in checkpoints if cfg.data is not None else ():
+        check_split(checkpoint.trained, data, config, bool(cfg.get("calibrate")))
     checkpoints = [fit_to_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
@@ -205,6 +208,12 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     said += [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
     said += uncertainty_lines(rows, {each.method: each.single for each in candidates if each.values > 1})
     said += [guarantee_line(next(iter(calibrations.values())))] if calibrations else []
+    for each in candidates:
+        if each.calibration is not None:
+            asked = f"members={each.members} " if each.members else ""
+            path = of[each.single][1].trained.path
+            arguments = f"checkpoint={path} input=lr.nc {asked}calibration={folder / CALIBRATION}{plugins_as_typed()}"
+            said.append(f"next      vsr upscale {arguments}")
     if any(window := resolved_window(config)):
         cut = f"window={list(window)}".replace(" ", "")
         said.append(f"window    {window[1]} rows and {window[2]} columns at each side of a frame are not scored ({cut})")

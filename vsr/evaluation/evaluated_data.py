@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
@@ -19,6 +21,10 @@ from vsr.io.static_fields import StaticField, open_fields_of_network
 from vsr.models.base import input_facts
 from vsr.models.transform import transform_kinds, transforms_from_facts
 from vsr.training.build import build_data
+
+SPLIT = ("learn", "val", "test", "gap", "by")  # keys of data that divide movies
+
+log = logging.getLogger(__name__)
 
 
 def evaluated_static_fields(given: Any, config: DictConfig, trained: Trained) -> tuple[StaticField, ...]:
@@ -125,6 +131,46 @@ def _check_channels(data: SRDataModule, trained: Trained, config: DictConfig | N
     if data.channels != trained.channels and not trained.any_values:
         advice = f"; type data.variable={data.variables[0]}, or another one" if data.variables and trained.channels == 1 else ""
         raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}{advice}")
+
+
+def check_split(trained: Trained, data: SRDataModule, config: DictConfig, calibrated: bool) -> None:
+    """Check that frames which a network was trained on do not stand in another split, if they are of the same movies.
+
+    Splits take frames in one order, first those to train on. So a split with fewer of them gives some away.
+
+    Args:
+        trained: The network.
+        data: The evaluated data.
+        config: Config of the evaluation.
+        calibrated: True if intervals are made from the validation split.
+
+    Raises:
+        UserError: If intervals would be made from frames of the training.
+    """
+    own, known = config.data, trained.config.get("data") or OmegaConf.create({})
+    learned, frames = trained.facts.get("frames", {}).get("train", 0), data.card["frames"]
+    if not _same_movies(own, known) or (frames["train"] >= learned and own.get("by") == known.get("by")):
+        return
+    told = f"{trained.path}: was trained on {learned} frames of {data.name}, and this split leaves {frames['train']} to train on"
+    if calibrated:
+        typed = " ".join(f"data.{key}={own[key]}" for key in ("val", "learn") if own.get(key) != known.get(key))
+        raise UserError(
+            f"calibrate=true: {told}, so that validation frames are among them and their errors too small; train again "
+            f"with {typed or 'this split'}"
+        )
+    if own.get("path") is not None and frames["train"] + frames.get("val", 0) < learned:
+        log.warning("%s, so that test frames are among them; their scores say nothing of other movies", told)
+
+
+def _same_movies(one: DictConfig, other: DictConfig) -> bool:
+    """Return True if two data configs take the same files, or generate movies in the same way."""
+    files = [[data.get(key) for key in ("path", "lr", "hr")] for data in (one, other)]
+    if any(map(any, files)):
+        places = [
+            [[os.path.realpath(str(f)) for f in ([each] if isinstance(each, str) else each or ())] for each in x] for x in files
+        ]
+        return places[0] == places[1] and one.get("frames") == other.get("frames")
+    return all(one[key] == other[key] for key in (one.keys() & other.keys()) - {*SPLIT, "cache"})
 
 
 def fit_to_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:

@@ -74,7 +74,8 @@ def calibrate(module: SRModule, members: int, data: SRDataModule, edges: Sequenc
     if (count := len(frames.segments)) < LEAST_TRAJECTORIES:
         raise UserError(
             f"calibrate=true: the validation split has {count} trajector{'y' if count == 1 else 'ies'}, intervals need "
-            f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
+            f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; train with a "
+            f"larger data.val"
         )
     leads = LEADS if module.time_plane is not None else ()
     errors = CalibrationErrors(edges, data.scale, module.window[1:], relative=members > 0, leads=leads)
@@ -119,4 +120,5 @@ def guarantee_line(calibration: Calibration) -> str:
     text = f"calibrated on the {calibration.trajectories} trajectories of 'val': on one more like them, the 90% interval covers "
     text += f"{calibration.guaranteed(90):.0f}% of the pixels at least"
     needed = trajectories_needed(90, 85)
-    return text if calibration.trajectories >= needed else f"{text}; {needed} trajectories would make it 85% (data.val)"
+    more = f"; {needed} trajectories would make it 85% (data.val in training)"
+    return text if calibration.trajectories >= needed else text + more

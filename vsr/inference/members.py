@@ -70,7 +70,9 @@ def read_calibration(path: Path, facts: Mapping[str, Any], ranges: Sequence[floa
     except OSError as error:
         raise UserError(f"calibration={path}: {error.strerror}; make one with vsr evaluate calibrate=true") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"calibration={path}: is none of this vsr; make one with vsr evaluate calibrate=true") from error
+        raise UserError(
+            f"calibration={path}: is no calibration that this version wrote; make one with vsr evaluate calibrate=true"
+        ) from error
     here = str(facts["checkpoint"])[:12]
     if not known:
         there = ", ".join(dict.fromkeys(str(entry["checkpoint"])[:12] for entry in entries)) or "none"
@@ -81,7 +83,9 @@ def read_calibration(path: Path, facts: Mapping[str, Any], ranges: Sequence[floa
     if not found:
         counts = sorted({int(entry["members"]) for entry in known})
         options = " or ".join(f"members={count}" if count else "no members" for count in counts)
-        raise UserError(f"calibration={path}: is for {options}, not for members={facts['members'] or 'null'}; type that")
+        wrong = f"members={facts['members']}" if facts["members"] else "no members"
+        leave = f"members={counts[-1]}" if counts[-1] else "no members="
+        raise UserError(f"calibration={path}: is for {options}, not for {wrong}; type {leave}")
     for key in ("scale", "degradation", "consistency", "variables"):
         if found[0].get(key) != facts[key]:
             raise UserError(

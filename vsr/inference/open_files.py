@@ -325,8 +325,9 @@ def _template_of_members(template: OutputTemplate, members: MemberEngine) -> Out
         fields = (*template.fields, numbers) if dims else template.fields
         return replace(template, axes=f"{template.axes[:at]}c{template.axes[at:]}", shape=shape, dims=dims, fields=fields)  # type: ignore[arg-type]
     if len(template.names) < channels or (len(kept) > 1 and load_format_writer(template.format).single_array):
+        typed = "keep=members" if members.calibration is None and len(template.names) == channels else "keep=[mean]"
         raise UserError(
-            f"keep=[{','.join(kept)}]: this output holds one array; type keep=members, or give an output of another format "
+            f"keep=[{','.join(kept)}]: this output holds one array; type {typed}, or give an output of another format "
             f"(output=NAME.nc, NAME.npz)"
         )
     names, described = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -88,15 +89,23 @@ class UpscaleOptions:
         elif self.keep is not None:
             kept = self.keep if isinstance(self.keep, str) else f"[{','.join(map(str, self.keep))}]"
             raise UserError(f"keep={kept}: is for members or intervals; type members=16 or calibration=FILE, or leave it out")
-        object.__setattr__(self, "calibration", None if self.calibration is None else str(self.calibration))
-        if self.members is not None and self.members < 2:
-            raise UserError(f"members={self.members}: must be 2 or more; leave it out for the output of the network itself")
+        if self.calibration is not None:
+            of_folder = Path(self.calibration).expanduser() / "calibration.json"
+            object.__setattr__(self, "calibration", str(of_folder if of_folder.exists() else self.calibration))
+        if self.members is not None and (not isinstance(self.members, int) or self.members < 2):
+            raise UserError(
+                f"members={self.members}: must be 2 or more, a whole number; leave it out for the output of the network itself"
+            )
         check_engine(self.engine, self.precision, compile=self.compile)
+        if self.several and self.engine == "auto":
+            object.__setattr__(self, "engine", "torch")
+            object.__setattr__(self, "precision", self.precision if self.precision == "bf16" else "fp32")
         if self.precision is None:
             object.__setattr__(self, "precision", "auto" if self.engine == "auto" else "fp32")
         if self.several and (self.engine != "torch" or self.precision == "auto"):
             given = f"calibration={self.calibration}" if self.members is None else f"members={self.members}"
-            raise UserError(f"{given}: for engine=torch in precision=fp32 or bf16; type engine=torch")
+            typed = "engine=torch" if self.engine != "torch" else "precision=fp32"
+            raise UserError(f"{given}: for engine=torch in precision=fp32 or bf16; type {typed}")
         if self.consistency_steps is not None and self.consistency_steps < 1:
             raise UserError(f"consistency_steps={self.consistency_steps}: must be 1 or more")
 
