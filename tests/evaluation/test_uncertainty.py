@@ -177,6 +177,7 @@ def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Pat
     given = ["upscale", f"checkpoint={runs['network']}", "input=lr.nc", "guard=off"]
     done = script(*given, f"calibration={calibration}", "output=sr.nc")
     assert done.returncode == 0, done.stderr
+    assert "sr.nc: mean, q05, q95" in done.stdout + done.stderr
     mean, low, high = vsr.load(runs["network"], calibration=calibration).upscale(lr)
     with xarray.open_dataset(tmp_path / "sr.nc") as found:
         assert {"h", "h_q05", "h_q95"} <= set(found)

@@ -202,7 +202,9 @@ def _upscale_one(
             raise
     if (told := gaps.describe(computed, source.height * source.width)) and not upscaler.knows_gaps:
         log.info("note      %s", told)
-    log.info("result    %s", target)
+    kept = () if upscaler.members is None else upscaler.members.kept
+    held = f": {len(kept)} members" if kept and kept[0].isdecimal() else f": {', '.join(kept)}" if kept else ""
+    log.info("result    %s%s", target, held)
     if show is not None:
         show(_preview(source, upscaler, movie, given, target, _judging_command(settings, given, upscaler)))
     return target
@@ -295,7 +297,8 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
         error = upscaler.engine.rounding_error(lr[: 2 * upscaler.engine.context + 1])
         compiled = ", compiled" if options.compile else ""
         by = "" if options.engine == "torch" else f" by {options.engine}"
-        part = " of the range of each variable" if upscaler.variables else ""
+        units = upscaler.trained.facts.get("units")
+        part = " of the range of each variable" if upscaler.variables else f" {printable_name(str(units))}" if units else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s%s against fp32 on the first frame: %s", options.precision, by, compiled, scores)
     if upscaler.any_values or upscaler.trained.lr_statistics is not None:  # the guard compares ranges, too
