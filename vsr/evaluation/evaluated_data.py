@@ -164,13 +164,16 @@ def check_split(trained: Trained, data: SRDataModule, config: DictConfig, calibr
 
 def _same_movies(one: DictConfig, other: DictConfig) -> bool:
     """Return True if two data configs take the same files, or generate movies in the same way."""
-    files = [[data.get(key) for key in ("path", "lr", "hr")] for data in (one, other)]
-    if any(map(any, files)):
-        places = [
-            [[os.path.realpath(str(f)) for f in ([each] if isinstance(each, str) else each or ())] for each in x] for x in files
-        ]
-        return places[0] == places[1] and one.get("frames") == other.get("frames")
+    files, others = _files(one), _files(other)
+    if files or others:
+        return files == others and one.get("frames") == other.get("frames")
     return all(one[key] == other[key] for key in (one.keys() & other.keys()) - {*SPLIT, "cache"})
+
+
+def _files(data: DictConfig) -> list[str]:
+    """Return the full paths of the files that a data config names."""
+    given = [data.get(key) or [] for key in ("path", "lr", "hr")]
+    return [os.path.realpath(str(path)) for each in given for path in ([each] if isinstance(each, str) else each)]
 
 
 def fit_to_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
